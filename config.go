@@ -1,0 +1,127 @@
+package awsoidc
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/awsoidc/awsoidc/cache"
+)
+
+// Config describes one sign-in to IAM Identity Center. StartURL and Region are
+// required; the zero value of every other field is a usable default.
+type Config struct {
+	// StartURL is the AWS access portal's URL, such as
+	// "https://d-1234567890.awsapps.com/start".
+	StartURL string
+
+	// Region is the one that holds the Identity Center instance, such as
+	// "us-east-1"; not the region that the program works in.
+	Region string
+
+	// SessionName names the sso-session of the AWS config file. Programs that
+	// use the same name and Store share one sign-in. "" keys the session by
+	// its start URL, as the AWS CLI's legacy profiles do.
+	SessionName string
+
+	// Scopes to register the client with. nil means "sso:account:access"
+	// where SessionName is set, and no scopes otherwise. A session without
+	// scopes can't be refreshed: the service issues it no refresh token.
+	Scopes []string
+
+	// Grant is how Login signs a person in. The default is GrantAuto.
+	Grant Grant
+
+	// Prompt shows the person how to approve a sign-in. Without it Login
+	// fails, with an error that wraps ErrNoPrompt.
+	Prompt Prompter
+
+	// LoginOnDemand lets Token and its relatives sign a person in where they
+	// would otherwise fail with ErrLoginRequired. Whoever waits for the token
+	// then waits for the person. By default only Login does that.
+	LoginOnDemand bool
+
+	// Store keeps the session, and shares it with other processes. nil keeps
+	// it in this TokenSource's memory. Use a *cache.Dir for what the AWS CLI
+	// and SDKs share.
+	Store cache.Store
+
+	// Namespace separates tenants who share a Store. A *cache.Dir has no
+	// namespaces: there the AWS CLI's own names are used.
+	Namespace string
+
+	// Endpoints replace those that follow from Region.
+	Endpoints Endpoints
+
+	// HTTPClient sends all requests. nil means a client of the library's own
+	// that all sources share. Redirects are refused whatever the client says.
+	HTTPClient *http.Client
+
+	// Logger reports refreshes, their failures, and a store that can't be
+	// used. nil is silent. No secret is ever logged.
+	Logger *slog.Logger
+
+	// ClientName is registered with the service, which shows it to the person
+	// who approves. The default is "awsoidc".
+	ClientName string
+
+	// LoginHint completes the sentence "to sign in, …" in the error of a
+	// caller without a session, such as "run aws sso login --profile dev".
+	LoginHint string
+
+	// NoBackground makes a token that is due be refreshed by its next user,
+	// who waits up to 5 s for it, instead of by a goroutine. For processes
+	// that are frozen between calls, or that must not outlive their last one.
+	NoBackground bool
+
+	// Now is the wall clock; nil means time.Now. The monotonic clock is
+	// always the runtime's.
+	Now func() time.Time
+}
+
+// Endpoints are base URLs without a path. "" follows from the region. They
+// must be https, or http on a loopback address.
+type Endpoints struct {
+	OIDC   string // of the SSO OIDC service
+	Portal string // of the AWS access portal (the SDK's service "sso")
+}
+
+// Grant is a way for a person to sign in.
+type Grant int
+
+const (
+	// GrantAuto chooses a grant that suits where the program runs. At present
+	// that is always GrantDevice.
+	GrantAuto Grant = iota
+	// GrantDevice is the device authorization grant (RFC 8628): the person
+	// opens a URL on any device and compares a short code.
+	GrantDevice
+)
+
+// Prompter shows a person how to approve a sign-in.
+type Prompter interface {
+	// Prompt shows v and returns without waiting for the person. The sign-in
+	// goes on until it is approved, refused or over; then finish is called
+	// once with nil or the reason. A nil finish is allowed. An error ends the
+	// sign-in. ctx ends with the sign-in.
+	Prompt(ctx context.Context, v Verification) (finish func(error), err error)
+}
+
+// PromptFunc is a Prompter that needs no call at the end.
+type PromptFunc func(ctx context.Context, v Verification) error
+
+// Prompt calls f.
+func (f PromptFunc) Prompt(ctx context.Context, v Verification) (func(error), error) {
+	return nil, f(ctx, v)
+}
+
+// Verification is what a person needs to approve a device authorization
+// (RFC 8628 section 3.3). The URLs are https, or http on a loopback address.
+type Verification struct {
+	URI         string    // where to type the user code
+	URIComplete string    // the same with the code filled in; equal to URI where the service gave none
+	UserCode    string    // show it beside either URL, so that the person can compare it with the page
+	ExpiresAt   time.Time // the person must be done by then
+	Session     string    // the session's name, or its start URL
+}
