@@ -2,11 +2,14 @@ package awsoidc
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/wire"
 )
 
 // Config describes one sign-in to IAM Identity Center. StartURL and Region are
@@ -124,4 +127,64 @@ type Verification struct {
 	UserCode    string    // show it beside either URL, so that the person can compare it with the page
 	ExpiresAt   time.Time // the person must be done by then
 	Session     string    // the session's name, or its start URL
+}
+
+const (
+	defaultScope      = "sso:account:access"
+	defaultClientName = "awsoidc"
+)
+
+// complete checks c and fills in its defaults.
+func (c *Config) complete() error {
+	if _, err := wire.CheckEndpoint(c.StartURL); err != nil {
+		return badConfig("StartURL", c.StartURL, "give the AWS access portal's https URL", err)
+	}
+	if c.Region == "" {
+		return badConfig("Region", "", "give the region of the Identity Center instance, such as us-east-1", nil)
+	}
+	oidc, err := wire.EndpointFor(c.Region, false, false)
+	if err != nil {
+		return badConfig("Region", c.Region, "give the region of the Identity Center instance, such as us-east-1", err)
+	}
+	if c.Endpoints.OIDC == "" {
+		c.Endpoints.OIDC = oidc
+	}
+	if _, err := wire.CheckEndpoint(c.Endpoints.OIDC); err != nil {
+		return badConfig("Endpoints.OIDC", c.Endpoints.OIDC, endpointAdvice, err)
+	}
+	if c.Endpoints.Portal != "" {
+		if _, err := wire.CheckEndpoint(c.Endpoints.Portal); err != nil {
+			return badConfig("Endpoints.Portal", c.Endpoints.Portal, endpointAdvice, err)
+		}
+	}
+	if c.Grant != GrantAuto && c.Grant != GrantDevice {
+		return badConfig("Grant", fmt.Sprint(int(c.Grant)), "use one of the Grant constants", nil)
+	}
+	if c.Scopes == nil && c.SessionName != "" {
+		c.Scopes = []string{defaultScope}
+	}
+	c.Scopes = slices.Clone(c.Scopes)
+	if c.ClientName == "" {
+		c.ClientName = defaultClientName
+	}
+	if c.Store == nil {
+		c.Store = newMemoryStore()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.LoginHint == "" {
+		c.LoginHint = "call Login"
+	}
+	return nil
+}
+
+const endpointAdvice = "give an https URL, or an http URL with a loopback address"
+
+func badConfig(field, value, advice string, cause error) error {
+	what := field + " is missing"
+	if value != "" {
+		what = fmt.Sprintf("%s %q can't be used", field, value)
+	}
+	return &failure{kind: ErrConfig, what: what, cause: cause, advice: advice}
 }

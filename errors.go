@@ -1,6 +1,15 @@
 package awsoidc
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/awsoidc/awsoidc/wire"
+)
 
 // Sentinel errors. Those that this package returns wrap one of them where it
 // applies; test with errors.Is. Where the service answered, they also wrap its
@@ -25,3 +34,69 @@ var (
 	// ErrClosed means that the TokenSource was closed.
 	ErrClosed = errors.New("awsoidc: token source is closed")
 )
+
+// failure is an error of this package: what happened, why, and what to do.
+type failure struct {
+	kind   error  // a sentinel above, or nil
+	what   string // what failed, where kind does not say it
+	cause  error  // may be nil
+	advice string // what to do next
+}
+
+func (e *failure) Error() string {
+	var b strings.Builder
+	if e.kind != nil {
+		b.WriteString(e.kind.Error())
+		if e.what != "" {
+			b.WriteString(": " + e.what)
+		}
+	} else {
+		b.WriteString("awsoidc: " + e.what)
+	}
+	if e.cause != nil {
+		b.WriteString(": " + e.cause.Error())
+	}
+	if e.advice != "" {
+		b.WriteString("; " + e.advice)
+	}
+	return b.String()
+}
+
+func (e *failure) Unwrap() []error {
+	var errs []error
+	if e.kind != nil {
+		errs = append(errs, e.kind)
+	}
+	if e.cause != nil {
+		errs = append(errs, e.cause)
+	}
+	return errs
+}
+
+// As makes a failure with an HTTP answer an *oauth2.RetrieveError for those
+// who look for one. Its Body is nil: bodies hold secrets.
+func (e *failure) As(target any) bool {
+	t, ok := target.(**oauth2.RetrieveError)
+	if !ok || e.cause == nil {
+		return false
+	}
+	answer, ok := errors.AsType[*wire.Error](e.cause)
+	if !ok {
+		return false
+	}
+	header := http.Header{}
+	if answer.RequestID != "" {
+		header.Set("X-Amzn-Requestid", answer.RequestID)
+	}
+	*t = &oauth2.RetrieveError{
+		Response: &http.Response{
+			StatusCode: answer.StatusCode,
+			Status:     fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode)),
+			Header:     header,
+			Body:       http.NoBody,
+		},
+		ErrorCode:        answer.Code,
+		ErrorDescription: answer.Description,
+	}
+	return true
+}

@@ -2,36 +2,325 @@ package awsoidc
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go/auth/bearer"
 	"golang.org/x/oauth2"
+
+	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/wire"
 )
 
-// TokenSource …
-type TokenSource struct{ cfg Config }
+// A TokenSource yields access tokens of one IAM Identity Center session and
+// keeps them fresh. It is an oauth2.TokenSource and smithy's
+// bearer.TokenProvider, and safe for concurrent use.
+//
+// A token is replaced well before it expires, by one goroutine that nobody
+// waits for, once for all processes that share the Store. Only past its expiry
+// do callers wait, each as long as its own context allows.
+//
+// Printing a TokenSource, with any verb, shows the name of its session only.
+type TokenSource struct {
+	cfg    Config
+	keys   keys
+	store  cache.Store
+	http   *http.Client // for the service and the portal: refuses redirects, bounds answers
+	wire   *wire.Client
+	logger *slog.Logger
+	tokens renewal[*session]
+	seq    atomic.Uint64  // orders the sessions read or obtained under the lock
+	logins sync.WaitGroup // sign-ins under way, abandoned ones included
 
-// New …
-func New(cfg Config) (*TokenSource, error) { return &TokenSource{cfg}, nil }
+	mu         sync.Mutex  // guards the rest; never held while anything waits
+	retired    wire.Secret // a refresh token that the service refused
+	rejected   wire.Secret // an access token that a server refused
+	rejectedAt instant
+	unsaved    *session    // what the store did not take
+	spent      wire.Secret // the refresh token that unsaved was had for
+	login      *signIn
+	roles      map[roleKey]*RoleCredentials
+	closed     bool
+}
 
-func (s *TokenSource) Token() (*oauth2.Token, error) { return nil, ErrLoginRequired }
+// New returns a TokenSource for cfg. It sends nothing and reads nothing. The
+// error wraps ErrConfig.
+func New(cfg Config) (*TokenSource, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	s := &TokenSource{
+		cfg:    cfg,
+		keys:   cfg.keys(),
+		http:   strictClient(cfg.HTTPClient),
+		logger: cfg.Logger,
+		roles:  map[roleKey]*RoleCredentials{},
+	}
+	s.store = &safeStore{Store: cfg.Store, warn: s.warn}
+	s.wire = &wire.Client{Endpoint: cfg.Endpoints.OIDC, HTTPClient: s.http}
+	s.tokens = renewal[*session]{
+		clock:      newClock(cfg.Now),
+		renew:      s.renewSession,
+		failed:     func(err error) { s.warn("session not refreshed; the present token is still valid", err) },
+		foreground: cfg.NoBackground,
+	}
+	return s, nil
+}
+
+// Token returns a valid token, as a copy that the caller may change. It is
+// TokenContext without a context, for oauth2.TokenSource.
+func (s *TokenSource) Token() (*oauth2.Token, error) { return s.TokenContext(context.Background()) }
+
+// TokenContext returns a valid token, as a copy that the caller may change.
+//
+// The token's Expiry is when to ask again, which is before the token expires:
+// caches above, such as oauth2.ReuseTokenSource, ask only then, and find the
+// next token ready. Extra("expires_at") is the expiry itself, a time.Time;
+// Extra("id_token") and Extra("scope") are strings where the service gave
+// them. RefreshToken is always empty.
+//
+// Without a session the error wraps ErrLoginRequired, unless
+// Config.LoginOnDemand is set. If ctx ends first, the error is its cause;
+// whatever was begun goes on for the next caller.
 func (s *TokenSource) TokenContext(ctx context.Context) (*oauth2.Token, error) {
-	return nil, ErrLoginRequired
+	l, err := s.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := *l.value.token
+	t.Expiry = s.tokens.askAgain(l).Add(oauth2Early)
+	return &t, nil
 }
-func (s *TokenSource) Bearer(ctx context.Context) (string, error) { return "", ErrLoginRequired }
+
+// oauth2Early is how long before its Expiry oauth2 takes a token for expired.
+const oauth2Early = 10 * time.Second
+
+// Bearer returns a valid access token. It does not allocate while the token is
+// fresh. Errors are those of TokenContext.
+func (s *TokenSource) Bearer(ctx context.Context) (string, error) {
+	l, err := s.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	return string(l.value.accessToken), nil
+}
+
+// RetrieveBearerToken returns a valid access token with its true expiry, for
+// smithy's bearer.TokenProvider. Errors are those of TokenContext.
 func (s *TokenSource) RetrieveBearerToken(ctx context.Context) (bearer.Token, error) {
-	return bearer.Token{}, ErrLoginRequired
+	l, err := s.get(ctx)
+	if err != nil {
+		return bearer.Token{}, err
+	}
+	return bearer.Token{Value: string(l.value.accessToken), CanExpire: true, Expires: l.expiresAt.time()}, nil
 }
-func (s *TokenSource) Login(ctx context.Context) error                             { return ErrNoPrompt }
-func (s *TokenSource) Invalidate(accessToken string) bool                          { return false }
-func (s *TokenSource) Client(origins ...string) *http.Client                       { return nil }
-func (s *TokenSource) Close() error                                                { return nil }
-func (s *TokenSource) RoleCredentials(accountID, roleName string) *RoleCredentials { return nil }
 
-// RoleCredentials is an aws.CredentialsProvider …
-type RoleCredentials struct{}
+func (s *TokenSource) get(ctx context.Context) (*lease[*session], error) {
+	l, err := s.tokens.get(ctx)
+	if err == nil || !s.cfg.LoginOnDemand || !errors.Is(err, ErrLoginRequired) {
+		return l, err
+	}
+	if err := s.Login(ctx); err != nil {
+		return nil, err
+	}
+	return s.tokens.get(ctx)
+}
 
-func (r *RoleCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	return aws.Credentials{}, ErrLoginRequired
+// Invalidate drops accessToken after a server refused it (HTTP 401), so that
+// the next call obtains another: the same one is not taken from the Store
+// again. It reports whether it did. It does not where the present token is
+// another one already, nor within a minute of the last time: a server that
+// refuses every token must not cost a refresh each time.
+func (s *TokenSource) Invalidate(accessToken string) bool {
+	now := s.tokens.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rejected != "" && !now.reached(s.rejectedAt.add(time.Minute)) {
+		return false
+	}
+	if !s.tokens.drop(func(v *session) bool { return string(v.accessToken) == accessToken }) {
+		return false
+	}
+	s.rejected, s.rejectedAt = wire.Secret(accessToken), now
+	return true
+}
+
+// Close waits until nothing runs any more on behalf of s: a refresh under way
+// ends by itself in at most about a minute, a sign-in is cancelled. It saves
+// what is unsaved, and its error says what could not be saved. Later calls on
+// s fail with ErrClosed. Close may be called more than once.
+func (s *TokenSource) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	login, roles := s.login, s.roles
+	s.roles = nil
+	s.mu.Unlock()
+	if login != nil {
+		login.cancel()
+	}
+	s.logins.Wait()
+	for _, r := range roles {
+		r.credentials.close()
+	}
+	s.tokens.close()
+	return s.saveUnsaved(context.Background())
+}
+
+// Format writes the name of the session, whatever the verb and flags.
+func (s *TokenSource) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "awsoidc.TokenSource(%s)", s.name())
+}
+
+// decode returns the session in a record, or nil where there is none that this
+// source may use.
+func (s *TokenSource) decode(raw []byte) *session {
+	if raw == nil {
+		return nil
+	}
+	v, err := parseSession(raw)
+	if err != nil {
+		s.warn("stored session ignored", fmt.Errorf("%s: %w", s.place(), err))
+		return nil
+	}
+	if v.startURL != s.cfg.StartURL || v.region != s.cfg.Region || s.keys.bound && v.fields.string("key") != s.keys.token {
+		s.warn("stored session ignored", fmt.Errorf("%s is for another start URL or region", s.place()))
+		return nil
+	}
+	return v
+}
+
+// encode sets v.raw to what is to be stored, keeping the members of old that
+// are not ours.
+func (s *TokenSource) encode(v *session, old fields) {
+	key := ""
+	if s.keys.bound {
+		key = s.keys.token
+	}
+	v.encode(old, key)
+}
+
+// lease computes when v is to be replaced.
+func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
+	now := s.tokens.now()
+	left := min(v.expiresAt.Sub(now.time()), wire.MaxExpiresIn)
+	if !v.issuedAt.IsZero() {
+		left = min(left, v.lifetime()) // the clock was set back since
+	}
+	l := &lease[*session]{value: v, expiresAt: now.add(left), seq: seq}
+	l.refreshAt = l.expiresAt
+	if v.refreshable(now.time()) && !s.isRetired(v.refreshToken) {
+		l.refreshAt = now.add(left - lead(v.lifetime(), v.accessToken))
+	}
+	return l
+}
+
+// usable reports whether l's token may be handed out.
+func (s *TokenSource) usable(l *lease[*session]) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.tokens.now().reached(l.expiresAt) && l.value.accessToken != s.rejected
+}
+
+// retire keeps a refused refresh token from being sent again.
+func (s *TokenSource) retire(refreshToken wire.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = refreshToken
+}
+
+func (s *TokenSource) isRetired(refreshToken wire.Secret) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retired == refreshToken
+}
+
+// keepUnsaved holds on to a session that the store did not take, and makes its
+// lease due again soon: the next use tries to save it.
+func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], spent wire.Secret, cause error) *lease[*session] {
+	s.mu.Lock()
+	first := s.unsaved == nil
+	s.unsaved, s.spent = l.value, spent
+	s.mu.Unlock()
+	if errors.Is(cause, cache.ErrLost) && s.saveUnsaved(ctx) == nil {
+		return l
+	}
+	if first {
+		s.warn("session refreshed but not saved; it is kept in memory and saved as soon as possible", cause)
+	}
+	soon := *l
+	soon.refreshAt = l.refreshAt.earlier(s.tokens.now().add(maxBackoff))
+	return &soon
+}
+
+// withUnsaved returns the session that the store did not take, where stored is
+// still the one that it follows from.
+func (s *TokenSource) withUnsaved(stored *session) (_ *session, unsaved bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unsaved == nil {
+		return stored, false
+	}
+	if stored == nil || stored.refreshToken != s.spent {
+		s.unsaved, s.spent = nil, "" // signed out, or in, elsewhere
+		return stored, false
+	}
+	return s.unsaved, true
+}
+
+func (s *TokenSource) saved() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsaved, s.spent = nil, ""
+}
+
+// saveUnsaved saves what the store did not take before, if anything.
+func (s *TokenSource) saveUnsaved(ctx context.Context) error {
+	s.mu.Lock()
+	pending := s.unsaved != nil
+	s.mu.Unlock()
+	if !pending {
+		return nil
+	}
+	err := s.update(ctx, func(_ context.Context, old []byte) ([]byte, error) {
+		v, unsaved := s.withUnsaved(s.decode(old))
+		if !unsaved {
+			return nil, errUnchanged
+		}
+		return v.raw, nil
+	})
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return &failure{what: "the refreshed session was not saved and is lost", cause: err,
+			advice: "make " + s.place() + " writable and sign in again"}
+	}
+	s.saved()
+	return nil
+}
+
+// name returns what a person calls the session.
+func (s *TokenSource) name() string {
+	if s.cfg.SessionName != "" {
+		return s.cfg.SessionName
+	}
+	return s.cfg.StartURL
+}
+
+// place returns where a person finds the session's record.
+func (s *TokenSource) place() string {
+	if f, ok := s.cfg.Store.(interface{ Filename(key string) string }); ok {
+		return f.Filename(s.keys.token)
+	}
+	return "the store"
+}
+
+func (s *TokenSource) loginRequired(what string, cause error) error {
+	return &failure{kind: ErrLoginRequired, what: what, cause: cause, advice: "to sign in, " + s.cfg.LoginHint}
+}
+
+func (s *TokenSource) warn(msg string, err error) {
+	s.logger.LogAttrs(context.Background(), slog.LevelWarn, msg, slog.String("session", s.name()), slog.Any("error", err))
 }

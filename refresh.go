@@ -1,0 +1,270 @@
+package awsoidc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+const (
+	// lockWait bounds the wait for the exclusive right to the record.
+	lockWait = 30 * time.Second
+	// lockHold bounds everything that is done with that right. It is less than
+	// lockWait, so that one slow holder does not fail those who wait for it.
+	lockHold = 25 * time.Second
+	// sendBudget is the part of lockHold that requests may use; what is left
+	// is for saving their result.
+	sendBudget = 20 * time.Second
+	// sendTimeout bounds one request.
+	sendTimeout = 8 * time.Second
+	// maxSends bounds the requests of one refresh.
+	maxSends = 3
+	// refusalPatience is how long a tool that takes no lock is given to save a
+	// session that it may have refreshed just before us.
+	refusalPatience = time.Second
+)
+
+var (
+	errLockWait = fmt.Errorf("waited %v, or held the lock for %v", lockWait, lockHold)
+	// errUnchanged makes Update write nothing.
+	errUnchanged = errors.New("unchanged")
+)
+
+// renewSession is the strategy of a TokenSource's renewal. Without a current
+// lease it takes any valid session of the store; otherwise only one that is
+// not due. Failing that it refreshes.
+func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]) (*lease[*session], error) {
+	raw, err := s.store.Get(ctx, s.keys.token)
+	if err == nil {
+		if stored := s.decode(raw); stored != nil {
+			l := s.lease(stored, s.seq.Add(1))
+			if s.usable(l) && (current == nil || !s.tokens.now().reached(l.refreshAt)) {
+				return l, nil
+			}
+		}
+	}
+	r := &refresh{TokenSource: s}
+	return r.run(ctx)
+}
+
+// A refresh is one attempt to replace the stored session by a newer one, alone
+// among all who share the store:
+//
+//	lock → read → usable and not due? adopt it → reserve the write → send → write → unlock
+type refresh struct {
+	*TokenSource
+	result *lease[*session] // what to publish
+	spent  wire.Secret      // the refresh token that result was had for
+	sends  int
+}
+
+func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
+	err := r.update(ctx, r.exclusive)
+	switch {
+	case r.result != nil && (err == nil || errors.Is(err, errUnchanged)):
+		r.saved()
+		return r.result, nil
+	case r.result != nil:
+		return r.keepUnsaved(ctx, r.result, r.spent, err), nil
+	case errors.Is(err, cache.ErrLock), errors.Is(err, cache.ErrLockTimeout), errors.Is(err, cache.ErrLost):
+		return nil, &failure{
+			what:   "the session is due and can't be refreshed without the exclusive right to " + r.place(),
+			cause:  err,
+			advice: "see that the folder is writable, and that no program hangs while it holds the lock",
+		}
+	}
+	return nil, err
+}
+
+// update runs fn with the exclusive right to the session's record.
+func (s *TokenSource) update(ctx context.Context, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	bound := time.AfterFunc(lockWait, func() { cancel(errLockWait) })
+	defer bound.Stop()
+	return s.store.Update(ctx, s.keys.token, func(ctx context.Context, old []byte) ([]byte, error) {
+		bound.Reset(lockHold)
+		ctx, cancel := context.WithTimeout(ctx, sendBudget)
+		defer cancel()
+		return fn(ctx, old)
+	})
+}
+
+// exclusive runs with the exclusive right to the record old.
+func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
+	seq := r.seq.Add(1)
+	stored, unsaved := r.withUnsaved(r.decode(old))
+	if stored == nil {
+		return nil, r.loginRequired("there is no session in "+r.place(), nil)
+	}
+	for reread := false; ; {
+		l := r.lease(stored, seq)
+		if r.usable(l) && !r.tokens.now().reached(l.refreshAt) {
+			r.result = l
+			if unsaved {
+				return stored.raw, nil
+			}
+			return nil, errUnchanged
+		}
+		if !stored.refreshable(r.tokens.now().time()) || r.isRetired(stored.refreshToken) {
+			return nil, r.loginRequired("the session in "+r.place()+" is over", nil)
+		}
+		if err := cache.NotWritable(ctx); err != nil && r.usable(l) {
+			return nil, fmt.Errorf("awsoidc: not refreshed, because the new session could not be saved: %w", err)
+		}
+		next, err := r.send(ctx, stored)
+		if err == nil {
+			r.result, r.spent = r.lease(next, seq), stored.refreshToken
+			return next.raw, nil
+		}
+		refused := isType(err, wire.TypeInvalidGrant, wire.TypeInvalidClient)
+		if newer := r.changedMeanwhile(ctx, stored, refused); newer != nil && !reread {
+			// A tool that takes no lock refreshed, or what was read at first
+			// was half written: go on from what is there now, once.
+			reread, stored, unsaved = true, newer, false
+			continue
+		}
+		switch {
+		case refused:
+			r.retire(stored.refreshToken)
+			return nil, r.loginRequired("the service ended the session in "+r.place(), err)
+		case !mayResend(err) || r.sends >= maxSends:
+			return nil, &failure{what: "refresh failed", cause: err, advice: serviceAdvice(err)}
+		}
+		if pause(ctx, resendDelay(r.sends, err)) != nil {
+			return nil, &failure{what: "refresh failed", cause: err, advice: serviceAdvice(err)}
+		}
+	}
+}
+
+// send sends the refresh once, and returns the session that follows. Once sent
+// it is not abandoned: only its own timeout ends it. It may be sent again
+// where the service certainly did not get it, or may not have: had it got it
+// and rotated, the session would be lost either way.
+func (r *refresh) send(ctx context.Context, stored *session) (*session, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	r.sends++
+	ctx, cancel := withTimeoutOnly(ctx, sendTimeout)
+	defer cancel()
+	sentAt := r.tokens.now().time()
+	answer, err := r.wire.CreateToken(ctx, &wire.CreateTokenInput{
+		ClientID:     stored.clientID,
+		ClientSecret: stored.clientSecret,
+		GrantType:    wire.GrantRefreshToken,
+		RefreshToken: stored.refreshToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	next := *stored
+	next.accessToken = answer.AccessToken
+	next.issuedAt = sentAt
+	next.expiresAt = sentAt.Add(answer.ExpiresIn)
+	if answer.RefreshToken != "" {
+		next.refreshToken = answer.RefreshToken
+	}
+	if answer.IDToken != "" {
+		next.idToken = answer.IDToken
+	}
+	r.encode(&next, stored.fields)
+	r.logger.LogAttrs(ctx, slog.LevelInfo, "session refreshed", slog.String("session", r.name()),
+		slog.String("request_id", answer.Metadata.RequestID), slog.Time("expires", next.expiresAt))
+	return &next, nil
+}
+
+// changedMeanwhile returns the stored session if it is no longer the given
+// one. Patience waits a while for that to happen.
+func (r *refresh) changedMeanwhile(ctx context.Context, stored *session, patience bool) *session {
+	const step = refusalPatience / 5
+	for waited := time.Duration(0); ; waited += step {
+		raw, err := r.store.Get(ctx, r.keys.token)
+		if err == nil && !bytes.Equal(raw, stored.raw) {
+			if newer := r.decode(raw); newer != nil {
+				return newer
+			}
+		}
+		if !patience || waited >= refusalPatience || pause(ctx, step) != nil {
+			return nil
+		}
+	}
+}
+
+// mayResend reports whether a refresh that failed with err may be sent again.
+func mayResend(err error) bool {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return e.StatusCode == 429 || e.StatusCode >= 500 || errors.Is(e, wire.ErrResponse) && e.StatusCode < 300
+	}
+	_, sent := errors.AsType[*wire.SendError](err)
+	return sent
+}
+
+func resendDelay(sends int, err error) time.Duration {
+	d := 250 * time.Millisecond << sends
+	d -= rand.N(d / 2)
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		d = max(d, e.RetryAfter)
+	}
+	return d
+}
+
+func serviceAdvice(err error) string {
+	switch e, ok := errors.AsType[*wire.Error](err); {
+	case !ok:
+		return "check the network, the region and the endpoint"
+	case e.Reason != "":
+		return "an administrator must look at the AWS KMS key of the Identity Center instance"
+	case mayResend(err):
+		return "the service is in trouble: try again later"
+	}
+	return "check the configuration of the session"
+}
+
+// isType reports whether the service answered with one of the exception types.
+func isType(err error, types ...string) bool {
+	e, ok := errors.AsType[*wire.Error](err)
+	if !ok {
+		return false
+	}
+	for _, t := range types {
+		if e.Type == t {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits for d, or fails at once if ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
+		return context.DeadlineExceeded
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// withTimeoutOnly returns a context that has ctx's values and deadline, or d
+// if that is sooner, and that no caller can cancel.
+func withTimeoutOnly(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d)
+	if !ok {
+		return ctx, cancel
+	}
+	ctx, cancelEarlier := context.WithDeadline(ctx, deadline)
+	return ctx, func() { cancelEarlier(); cancel() }
+}

@@ -1,0 +1,234 @@
+package awsoidc
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/awsoidc/awsoidc/internal/flight"
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+const (
+	// foregroundWait is how long a caller who holds a valid value waits for
+	// its successor, where no background work is allowed or safe.
+	foregroundWait = 5 * time.Second
+
+	firstBackoff = time.Second
+	maxBackoff   = 30 * time.Second
+	// maxRetryAfter bounds how far a service's Retry-After is obeyed.
+	maxRetryAfter = 5 * time.Minute
+)
+
+// A lease is a value with the time to replace it and the time it ends. It is
+// immutable.
+type lease[T any] struct {
+	value     T
+	refreshAt instant // at most expiresAt
+	expiresAt instant
+	seq       uint64 // leases with a higher one replace those with a lower one
+}
+
+// A renewal keeps one lease, and replaces it before anyone has to wait for it.
+// It is safe for concurrent use.
+//
+//	before refreshAt   the lease is returned: one atomic load, one clock reading
+//	before expiresAt   the lease is returned, and renewed by at most one
+//	                   goroutine, which starts again after a backoff if it fails
+//	afterwards         all callers wait for one renew and share its outcome; a
+//	                   failure is returned to others until its backoff ends
+type renewal[T any] struct {
+	clock
+	// renew returns the next lease. It is called by one goroutine at a time,
+	// with the present lease, which may be nil, and bounds itself. A lease
+	// that is already due may be returned for none.
+	renew func(ctx context.Context, current *lease[T]) (*lease[T], error)
+	// failed is told of each renew that failed while a valid lease was held.
+	failed func(error)
+	// foreground makes callers wait foregroundWait for the renewal of a lease
+	// that is due.
+	foreground bool
+
+	current atomic.Pointer[lease[T]]
+
+	mu       sync.Mutex // guards the rest; never held while anything waits
+	call     *flight.Call[*lease[T]]
+	used     bool // a lease was returned before
+	failures int
+	failure  error   // of the last renew, nil after a success
+	retryAt  instant // the end of the backoff after failure
+	closed   bool
+}
+
+// get returns a lease that has not expired.
+func (r *renewal[T]) get(ctx context.Context) (*lease[T], error) {
+	if l := r.current.Load(); l != nil && !r.now().reached(l.refreshAt) {
+		return l, nil
+	}
+	for {
+		l, call, wait, err := r.next(ctx)
+		if wait == waitNot {
+			return l, err
+		}
+		if wait == waitBriefly {
+			ctx, cancel := context.WithTimeout(ctx, foregroundWait)
+			next, err := call.Wait(ctx)
+			cancel()
+			if err == nil {
+				l = next
+			}
+			return l, nil
+		}
+		if l, err = call.Wait(ctx); err != nil {
+			return nil, err
+		}
+		if !r.now().reached(l.refreshAt) {
+			return l, nil
+		}
+		// What was stored is already due: next decides whether to use it.
+	}
+}
+
+type waiting int
+
+const (
+	waitNot     waiting = iota // use the lease or the error
+	waitBriefly                // for the call, and use the lease if it fails
+	waitFull                   // for the call: there is no lease
+)
+
+// next applies the table in renewal's comment.
+func (r *renewal[T]) next(ctx context.Context) (*lease[T], *flight.Call[*lease[T]], waiting, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, now := r.current.Load(), r.now()
+	switch {
+	case l != nil && !now.reached(l.refreshAt):
+		r.used = true
+		return l, nil, waitNot, nil
+
+	case l != nil && !now.reached(l.expiresAt):
+		first := !r.used
+		r.used = true
+		if r.closed || r.failure != nil && !now.reached(r.retryAt) {
+			return l, nil, waitNot, nil
+		}
+		r.startLocked(ctx)
+		// A program that ends soon after its first use must not take a
+		// renewal down with it, half done.
+		if first || r.foreground {
+			return l, r.call, waitBriefly, nil
+		}
+		return l, nil, waitNot, nil
+
+	case r.closed:
+		return nil, nil, waitNot, ErrClosed
+	case r.call == nil && r.failure != nil && !now.reached(r.retryAt):
+		return nil, nil, waitNot, r.failure
+	case ctx.Err() != nil:
+		return nil, nil, waitNot, context.Cause(ctx)
+	}
+	r.startLocked(ctx)
+	return nil, r.call, waitFull, nil
+}
+
+// startLocked starts a renew unless one is under way. r.mu must be held.
+func (r *renewal[T]) startLocked(ctx context.Context) {
+	if r.call != nil {
+		return
+	}
+	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
+		current := r.current.Load()
+		l, err := r.renew(ctx, current)
+
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.call = nil
+		if err == nil {
+			return r.publishLocked(l), nil
+		}
+		r.failures++
+		r.failure = err
+		r.retryAt = r.now().add(backoff(r.failures, err))
+		if l := r.current.Load(); l != nil && !r.now().reached(l.expiresAt) {
+			r.failed(err)
+		}
+		return nil, err
+	})
+}
+
+// publish makes l the present lease, unless a later one is.
+func (r *renewal[T]) publish(l *lease[T]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.publishLocked(l)
+}
+
+func (r *renewal[T]) publishLocked(l *lease[T]) *lease[T] {
+	if now := r.current.Load(); now != nil && now.seq > l.seq {
+		return now
+	}
+	r.current.Store(l)
+	r.failures, r.failure, r.retryAt = 0, nil, instant{}
+	return l
+}
+
+// drop forgets the present lease if match says so, and reports whether it did.
+func (r *renewal[T]) drop(match func(T) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.current.Load()
+	if l == nil || !match(l.value) {
+		return false
+	}
+	r.current.Store(nil)
+	r.failures, r.failure, r.retryAt = 0, nil, instant{}
+	return true
+}
+
+// askAgain returns when a cache above should ask for l's successor: at the
+// refresh time; past that, when the present renew or its backoff may be over.
+func (r *renewal[T]) askAgain(l *lease[T]) time.Time {
+	now := r.now()
+	if !now.reached(l.refreshAt) {
+		return l.refreshAt.time()
+	}
+	r.mu.Lock()
+	at := r.retryAt
+	r.mu.Unlock()
+	if now.reached(at) {
+		at = now.add(firstBackoff)
+	}
+	return at.earlier(l.expiresAt).time()
+}
+
+// close ends the renewal: it waits for a renew that is under way.
+func (r *renewal[T]) close() {
+	r.mu.Lock()
+	r.closed = true
+	call := r.call
+	r.mu.Unlock()
+	if call != nil {
+		<-call.Done()
+	}
+	r.current.Store(nil)
+}
+
+// backoff returns how long to wait after the nth failure in a row.
+func backoff(n int, err error) time.Duration {
+	if errors.Is(err, ErrLoginRequired) {
+		return firstBackoff // a sign-in elsewhere should be seen soon
+	}
+	d := maxBackoff
+	if n < 6 {
+		d = min(d, firstBackoff<<(n-1))
+	}
+	d -= rand.N(d / 2)
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		d = max(d, min(e.RetryAfter, maxRetryAfter))
+	}
+	return d
+}

@@ -1,0 +1,167 @@
+package awsoidc
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+// Client returns an HTTP client that sends the access token as a bearer token
+// to the given origins ("https://api.example.com", no path) and to no others.
+// An origin must be https, or http on a loopback address. A request to any
+// other origin fails, except where a redirect leads there: that one is sent
+// without the token.
+//
+// After an answer of 401 the token is invalidated, and the request is sent
+// once more with a new one, if its body can be replayed (see
+// http.Request.GetBody).
+//
+// The client's Transport can be used and wrapped by itself. It uses the
+// Transport of Config.HTTPClient, if any.
+func (s *TokenSource) Client(origins ...string) *http.Client {
+	t := &bearerTransport{source: s, base: http.DefaultTransport, origins: map[string]bool{}}
+	if c := s.cfg.HTTPClient; c != nil && c.Transport != nil {
+		t.base = c.Transport
+	}
+	for _, raw := range origins {
+		u, err := wire.CheckEndpoint(raw)
+		if err == nil && strings.Trim(u.Path, "/") != "" {
+			err = fmt.Errorf("it has a path")
+		}
+		if err != nil {
+			t.err = badConfig("origin", raw, "give scheme and host, such as https://api.example.com", err)
+			break
+		}
+		t.origins[origin(u)] = true
+	}
+	return &http.Client{Transport: t}
+}
+
+// bearerTransport adds the bearer token to requests for its origins.
+type bearerTransport struct {
+	source  *TokenSource
+	base    http.RoundTripper
+	origins map[string]bool
+	err     error // what every request fails with: the origins are unusable
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *bearerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.refuse(req); err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, err
+	}
+	if !t.origins[origin(req.URL)] {
+		return t.base.RoundTrip(req) // a redirect led here
+	}
+	token, err := t.source.Bearer(req.Context())
+	if err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, err
+	}
+	resp, err := t.base.RoundTrip(withBearer(req, token))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || !t.source.Invalidate(token) {
+		return resp, err
+	}
+	again, ok := replay(req)
+	if !ok {
+		return resp, nil
+	}
+	token, err = t.source.Bearer(req.Context())
+	if err != nil {
+		return resp, nil // the 401 says more than why there is no other token
+	}
+	io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection is used again
+	resp.Body.Close()
+	return t.base.RoundTrip(withBearer(again, token))
+}
+
+func (t *bearerTransport) refuse(req *http.Request) error {
+	if t.err != nil {
+		return t.err
+	}
+	if !t.origins[origin(req.URL)] && req.Response == nil {
+		return &failure{
+			what:   "the token is not sent to " + origin(req.URL) + ", which this client is not bound to",
+			advice: "name that origin in the call of Client",
+		}
+	}
+	return nil
+}
+
+// withBearer returns a copy of req that carries the token.
+func withBearer(req *http.Request, token string) *http.Request {
+	r := *req
+	r.Header = make(http.Header, len(req.Header)+1)
+	maps.Copy(r.Header, req.Header)
+	r.Header["Authorization"] = []string{"Bearer " + token}
+	return &r
+}
+
+// replay returns req with its body from the beginning, where that can be had.
+func replay(req *http.Request) (*http.Request, bool) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, true
+	}
+	if req.GetBody == nil {
+		return nil, false
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	r := *req
+	r.Body = body
+	return &r, true
+}
+
+// origin returns u's scheme, host and port (RFC 6454).
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// strictClient returns a copy of c, or a client like wire's own for nil, that
+// follows no redirect and reads bounded answers.
+func strictClient(c *http.Client) *http.Client {
+	strict := http.Client{}
+	if c != nil {
+		strict = *c
+	}
+	strict.Jar = nil
+	strict.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	strict.Transport = boundedTransport{strict.Transport}
+	return &strict
+}
+
+// boundedTransport cuts answers off after wire.MaxResponseBytes and one more,
+// which is enough to see that they are too large.
+type boundedTransport struct{ base http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	base := t.base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	resp, err := base.RoundTrip(req)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, wire.MaxResponseBytes+1), resp.Body}
+	}
+	return resp, err
+}
