@@ -103,13 +103,14 @@ func (s *TokenSource) leaveLogin(l *signIn) {
 
 // signIn runs the device authorization grant (RFC 8628).
 func (s *TokenSource) signIn(ctx context.Context) error {
-	reg, err := s.registration(ctx, "")
+	reg, err := s.registration(ctx)
 	if err != nil {
 		return err
 	}
 	auth, err := s.startDeviceAuthorization(ctx, reg)
 	if isType(err, wire.TypeInvalidClient) {
-		if reg, err = s.registration(ctx, reg.clientID); err != nil {
+		s.refuseClient(reg.clientID)
+		if reg, err = s.registration(ctx); err != nil {
 			return err
 		}
 		auth, err = s.startDeviceAuthorization(ctx, reg)
@@ -173,6 +174,9 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 			return s.codeExpired(err)
 		case isType(err, wire.TypeAccessDenied):
 			return s.signInFailed("", err)
+		case isType(err, wire.TypeInvalidClient):
+			s.refuseClient(reg.clientID)
+			return s.signInFailed("sign-in failed", err)
 		case mayResend(err):
 			// The device code stays valid whatever became of this poll.
 			delay = min(2*delay, interval+maxPollBackoff)
@@ -240,16 +244,16 @@ func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 }
 
 // registration returns a client registration that fits: the stored one, or
-// else a new one, which it stores. One with the client id refused is not used.
-func (s *TokenSource) registration(ctx context.Context, refused string) (*registration, error) {
+// else a new one, which it stores.
+func (s *TokenSource) registration(ctx context.Context) (*registration, error) {
 	if raw, err := s.store.Get(ctx, s.keys.registration); err == nil {
-		if reg := s.fitting(raw, refused); reg != nil {
+		if reg := s.fitting(raw); reg != nil {
 			return reg, nil
 		}
 	}
 	var reg *registration
 	err := s.store.Update(ctx, s.keys.registration, func(ctx context.Context, old []byte) ([]byte, error) {
-		if reg = s.fitting(old, refused); reg != nil {
+		if reg = s.fitting(old); reg != nil {
 			return nil, errUnchanged
 		}
 		if err := cache.NotWritable(ctx); err != nil {
@@ -272,13 +276,13 @@ func (s *TokenSource) registration(ctx context.Context, refused string) (*regist
 }
 
 // fitting returns the registration in a record if a sign-in can use it.
-func (s *TokenSource) fitting(raw []byte, refused string) *registration {
+func (s *TokenSource) fitting(raw []byte) *registration {
 	if raw == nil {
 		return nil
 	}
 	reg, err := parseRegistration(raw)
 	if err != nil ||
-		reg.clientID == refused ||
+		s.isDeadClient(reg.clientID) ||
 		reg.expiresAt.Before(s.tokens.now().time().Add(registrationMargin)) ||
 		len(reg.grantTypes) > 0 || // for the authorization code grant
 		!sameSet(reg.scopes, s.cfg.Scopes) {
@@ -341,6 +345,8 @@ func (s *TokenSource) signInFailed(what string, err error) error {
 	switch {
 	case isType(err, wire.TypeAccessDenied):
 		f.kind, f.advice = ErrAccessDenied, "sign in again, and approve only what you started yourself"
+	case isType(err, wire.TypeInvalidClient):
+		f.advice = "sign in again: the next sign-in registers a new client"
 	case isType(err, wire.TypeInvalidRequest), isType(err, wire.TypeInvalidClientMetadata):
 		f.advice = fmt.Sprintf("check that the start URL %s belongs to an Identity Center instance in region %s", s.cfg.StartURL, s.cfg.Region)
 	}

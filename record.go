@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -57,7 +58,7 @@ type fields map[string]json.RawMessage
 func parseFields(raw []byte) (fields, error) {
 	var f fields
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return nil, fmt.Errorf("not a JSON object")
+		return nil, errors.New("is not a JSON object")
 	}
 	return f, nil
 }
@@ -162,10 +163,10 @@ func parseSession(raw []byte) (*session, error) {
 		fields:                f,
 	}
 	if s.accessToken == "" {
-		return nil, fmt.Errorf("no usable accessToken")
+		return nil, errors.New("has no usable accessToken")
 	}
 	if s.expiresAt.IsZero() {
-		return nil, fmt.Errorf("no usable expiresAt")
+		return nil, errors.New("has no usable expiresAt")
 	}
 	s.prepare()
 	return s, nil
@@ -246,7 +247,7 @@ func parseRegistration(raw []byte) (*registration, error) {
 		grantTypes:   f.strings("grantTypes"),
 	}
 	if r.clientID == "" || r.clientSecret == "" || r.expiresAt.IsZero() {
-		return nil, fmt.Errorf("no usable clientId, clientSecret or expiresAt")
+		return nil, errors.New("has no usable clientId, clientSecret or expiresAt")
 	}
 	return r, nil
 }

@@ -43,7 +43,7 @@ var (
 func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]) (*lease[*session], error) {
 	raw, err := s.store.Get(ctx, s.keys.token)
 	if err == nil {
-		if stored := s.decode(raw); stored != nil {
+		if stored, _ := s.decode(raw); stored != nil {
 			l := s.lease(stored, s.seq.Add(1))
 			if s.usable(l) && (current == nil || !s.tokens.now().reached(l.refreshAt)) {
 				return l, nil
@@ -100,9 +100,10 @@ func (s *TokenSource) update(ctx context.Context, fn func(ctx context.Context, o
 // exclusive runs with the exclusive right to the record old.
 func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 	seq := r.seq.Add(1)
-	stored, unsaved := r.withUnsaved(r.decode(old))
+	stored, why := r.decode(old)
+	stored, unsaved := r.withUnsaved(stored)
 	if stored == nil {
-		return nil, r.loginRequired("there is no session in "+r.place(), nil)
+		return nil, r.loginRequired(why, nil)
 	}
 	for reread := false; ; {
 		l := r.lease(stored, seq)
@@ -133,7 +134,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		}
 		switch {
 		case refused:
-			r.retire(stored.refreshToken)
+			r.retire(stored, err)
 			return nil, r.loginRequired("the service ended the session in "+r.place(), err)
 		case !mayResend(err) || r.sends >= maxSends:
 			return nil, &failure{what: "refresh failed", cause: err, advice: serviceAdvice(err)}
@@ -188,7 +189,7 @@ func (r *refresh) changedMeanwhile(ctx context.Context, stored *session, patienc
 	for waited := time.Duration(0); ; waited += step {
 		raw, err := r.store.Get(ctx, r.keys.token)
 		if err == nil && !bytes.Equal(raw, stored.raw) {
-			if newer := r.decode(raw); newer != nil {
+			if newer, _ := r.decode(raw); newer != nil {
 				return newer
 			}
 		}

@@ -17,8 +17,9 @@ const (
 	// its successor, where no background work is allowed or safe.
 	foregroundWait = 5 * time.Second
 
-	firstBackoff = time.Second
-	maxBackoff   = 30 * time.Second
+	firstBackoff      = time.Second
+	maxBackoff        = 30 * time.Second // while there is a valid value
+	maxWaitingBackoff = 5 * time.Second  // while there is none
 	// maxRetryAfter bounds how far a service's Retry-After is obeyed.
 	maxRetryAfter = 5 * time.Minute
 )
@@ -48,15 +49,15 @@ type renewal[T any] struct {
 	renew func(ctx context.Context, current *lease[T]) (*lease[T], error)
 	// failed is told of each renew that failed while a valid lease was held.
 	failed func(error)
-	// foreground makes callers wait foregroundWait for the renewal of a lease
-	// that is due.
+	// foreground makes all callers wait foregroundWait for the renewal of a
+	// lease that is due, not just the first.
 	foreground bool
 
 	current atomic.Pointer[lease[T]]
 
 	mu       sync.Mutex // guards the rest; never held while anything waits
 	call     *flight.Call[*lease[T]]
-	used     bool // a lease was returned before
+	used     bool // a lease was returned before, or is fresh
 	failures int
 	failure  error   // of the last renew, nil after a success
 	retryAt  instant // the end of the backoff after failure
@@ -141,23 +142,34 @@ func (r *renewal[T]) startLocked(ctx context.Context) {
 		return
 	}
 	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
-		current := r.current.Load()
-		l, err := r.renew(ctx, current)
-
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.call = nil
-		if err == nil {
-			return r.publishLocked(l), nil
-		}
-		r.failures++
-		r.failure = err
-		r.retryAt = r.now().add(backoff(r.failures, err))
-		if l := r.current.Load(); l != nil && !r.now().reached(l.expiresAt) {
+		next, err := r.renew(ctx, r.current.Load())
+		next, valid := r.end(next, err)
+		if err != nil && valid {
 			r.failed(err)
 		}
-		return nil, err
+		return next, err
 	})
+}
+
+// end takes the outcome of a renew. It returns the lease that is present now,
+// and reports whether it is valid.
+func (r *renewal[T]) end(next *lease[T], err error) (*lease[T], bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.call = nil
+	if err == nil {
+		return r.publishLocked(next), true
+	}
+	now := r.now()
+	r.failures++
+	r.failure = err
+	l := r.current.Load()
+	if l != nil && !now.reached(l.expiresAt) {
+		r.retryAt = now.add(backoff(r.failures, maxBackoff, err)).earlier(l.expiresAt)
+		return l, true
+	}
+	r.retryAt = now.add(backoff(r.failures, maxWaitingBackoff, err))
+	return nil, false
 }
 
 // publish makes l the present lease, unless a later one is.
@@ -172,6 +184,7 @@ func (r *renewal[T]) publishLocked(l *lease[T]) *lease[T] {
 		return now
 	}
 	r.current.Store(l)
+	r.used = r.used || !r.now().reached(l.refreshAt)
 	r.failures, r.failure, r.retryAt = 0, nil, instant{}
 	return l
 }
@@ -217,14 +230,15 @@ func (r *renewal[T]) close() {
 	r.current.Store(nil)
 }
 
-// backoff returns how long to wait after the nth failure in a row.
-func backoff(n int, err error) time.Duration {
-	if errors.Is(err, ErrLoginRequired) {
-		return firstBackoff // a sign-in elsewhere should be seen soon
-	}
-	d := maxBackoff
+// backoff returns how long to wait after the nth failure in a row: most of it
+// at random, and as long as the service asked for.
+func backoff(n int, most time.Duration, err error) time.Duration {
+	d := most
 	if n < 6 {
 		d = min(d, firstBackoff<<(n-1))
+	}
+	if errors.Is(err, ErrLoginRequired) {
+		d = firstBackoff // a sign-in elsewhere should be seen soon
 	}
 	d -= rand.N(d / 2)
 	if e, ok := errors.AsType[*wire.Error](err); ok {

@@ -41,6 +41,7 @@ type TokenSource struct {
 	retired    wire.Secret // a refresh token that the service refused
 	rejected   wire.Secret // an access token that a server refused
 	rejectedAt instant
+	deadClient string      // the client id that the service refused
 	unsaved    *session    // what the store did not take
 	spent      wire.Secret // the refresh token that unsaved was had for
 	login      *signIn
@@ -176,22 +177,20 @@ func (s *TokenSource) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "awsoidc.TokenSource(%s)", s.name())
 }
 
-// decode returns the session in a record, or nil where there is none that this
+// decode returns the session in a record, or why there is none that this
 // source may use.
-func (s *TokenSource) decode(raw []byte) *session {
+func (s *TokenSource) decode(raw []byte) (_ *session, why string) {
 	if raw == nil {
-		return nil
+		return nil, "there is no session in " + s.place()
 	}
 	v, err := parseSession(raw)
 	if err != nil {
-		s.warn("stored session ignored", fmt.Errorf("%s: %w", s.place(), err))
-		return nil
+		return nil, fmt.Sprintf("the record in %s %v", s.place(), err)
 	}
 	if v.startURL != s.cfg.StartURL || v.region != s.cfg.Region || s.keys.bound && v.fields.string("key") != s.keys.token {
-		s.warn("stored session ignored", fmt.Errorf("%s is for another start URL or region", s.place()))
-		return nil
+		return nil, "the session in " + s.place() + " is for another start URL or region"
 	}
-	return v
+	return v, ""
 }
 
 // encode sets v.raw to what is to be stored, keeping the members of old that
@@ -226,11 +225,27 @@ func (s *TokenSource) usable(l *lease[*session]) bool {
 	return !s.tokens.now().reached(l.expiresAt) && l.value.accessToken != s.rejected
 }
 
-// retire keeps a refused refresh token from being sent again.
-func (s *TokenSource) retire(refreshToken wire.Secret) {
+// retire keeps a refused refresh token from being sent again, and a refused
+// client from being used by the next sign-in.
+func (s *TokenSource) retire(v *session, refusal error) {
+	if isType(refusal, wire.TypeInvalidClient) {
+		s.refuseClient(v.clientID)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.retired = refreshToken
+	s.retired = v.refreshToken
+}
+
+func (s *TokenSource) refuseClient(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadClient = id
+}
+
+func (s *TokenSource) isDeadClient(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deadClient == id
 }
 
 func (s *TokenSource) isRetired(refreshToken wire.Secret) bool {
@@ -287,7 +302,8 @@ func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 		return nil
 	}
 	err := s.update(ctx, func(_ context.Context, old []byte) ([]byte, error) {
-		v, unsaved := s.withUnsaved(s.decode(old))
+		stored, _ := s.decode(old)
+		v, unsaved := s.withUnsaved(stored)
 		if !unsaved {
 			return nil, errUnchanged
 		}

@@ -1,0 +1,65 @@
+package awsoidc_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/awsoidc/awsoidc"
+
+// TestImports holds the direction of imports: examples → profile, prompt →
+// root → wire, cache, internal.
+func TestImports(t *testing.T) {
+	const (
+		sdk    = "github.com/aws/aws-sdk-go-v2/"
+		smithy = "github.com/aws/smithy-go"
+		oauth2 = "golang.org/x/oauth2"
+	)
+	for pkg, allowed := range map[string][]string{
+		"/wire":                {},
+		"/cache":               {module + "/internal/filelock", module + "/internal/atomicfile", "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"},
+		"/cache/cachetest":     {module + "/cache", module + "/internal/filelock", module + "/internal/atomicfile", "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"},
+		"/idctest":             {module + "/wire"},
+		"/internal/flight":     {},
+		"/internal/filelock":   {"golang.org/x/sys"},
+		"/internal/atomicfile": {"golang.org/x/sys"},
+		"": {
+			module + "/wire", module + "/cache", module + "/internal/",
+			"github.com/hashicorp/golang-lru/v2", "golang.org/x/sys", oauth2, smithy,
+			sdk + "aws", sdk + "internal/", sdk + "service/sso", sdk + "service/sts", sdk + "service/internal/",
+		},
+		"/prompt": {
+			module, module + "/wire", module + "/cache", module + "/internal/",
+			"github.com/hashicorp/golang-lru/v2", "golang.org/x/sys", oauth2, smithy, sdk, "github.com/cli/browser",
+		},
+		"/profile": {
+			module, module + "/wire", module + "/cache", module + "/internal/",
+			"github.com/hashicorp/golang-lru/v2", "golang.org/x/sys", oauth2, smithy, sdk,
+		},
+	} {
+		t.Run("root"+pkg, func(t *testing.T) {
+			out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+pkg).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for dep := range strings.Lines(string(out)) {
+				if dep = strings.TrimSpace(dep); dep != module+pkg && !isAllowed(dep, allowed) {
+					t.Errorf("imports %s", dep)
+				}
+			}
+		})
+	}
+}
+
+// isAllowed reports whether dep is one of the allowed paths, below one, or,
+// for packages of this module, exactly one of them.
+func isAllowed(dep string, allowed []string) bool {
+	for _, a := range allowed {
+		if dep == a || strings.HasSuffix(a, "/") && strings.HasPrefix(dep, a) ||
+			!strings.HasPrefix(a, module) && strings.HasPrefix(dep, a+"/") {
+			return true
+		}
+	}
+	return false
+}
