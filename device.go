@@ -103,6 +103,9 @@ func (s *TokenSource) leaveLogin(l *signIn) {
 
 // signIn runs the device authorization grant (RFC 8628).
 func (s *TokenSource) signIn(ctx context.Context) error {
+	if err := s.checkWritable(ctx); err != nil {
+		return err
+	}
 	reg, err := s.registration(ctx)
 	if err != nil {
 		return err
@@ -137,6 +140,21 @@ func (s *TokenSource) signIn(ctx context.Context) error {
 		finish(err)
 	}
 	return err
+}
+
+// checkWritable fails before a person is asked to approve what can't be kept.
+func (s *TokenSource) checkWritable(ctx context.Context) error {
+	err := s.update(ctx, func(ctx context.Context, _ []byte) ([]byte, error) {
+		if err := cache.NotWritable(ctx); err != nil {
+			return nil, err
+		}
+		return nil, errUnchanged
+	})
+	if err == nil || errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return &failure{what: "there is no place to keep the session", cause: err,
+		advice: "make the folder of " + s.place() + " writable, or choose another Store"}
 }
 
 func (s *TokenSource) startDeviceAuthorization(ctx context.Context, reg *registration) (out *wire.StartDeviceAuthorizationOutput, err error) {
@@ -233,7 +251,7 @@ func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 		s.encode(v, nil)
 		l = s.lease(v, s.seq.Add(1))
 	}
-	s.saved()
+	s.forgetUnsaved()
 	s.tokens.publish(l)
 	if err != nil {
 		return &failure{what: "signed in, but the session could not be saved to " + s.place(), cause: err,
@@ -256,23 +274,16 @@ func (s *TokenSource) registration(ctx context.Context) (*registration, error) {
 		if reg = s.fitting(old); reg != nil {
 			return nil, errUnchanged
 		}
-		if err := cache.NotWritable(ctx); err != nil {
-			return nil, err // before a person is asked to approve what can't be kept
-		}
 		var err error
 		if reg, err = s.register(ctx); err != nil {
 			return nil, err
 		}
 		return reg.encode(), nil
 	})
-	switch {
-	case err == nil, errors.Is(err, errUnchanged):
-		return reg, nil
-	case isAnswer(err):
-		return nil, s.signInFailed("the client could not be registered", err)
+	if reg != nil {
+		return reg, nil // whether or not it could be saved for the next sign-in
 	}
-	return nil, &failure{what: "sign-in needs a place to keep the session", cause: err,
-		advice: "make the folder of " + s.place() + " writable, or choose another Store"}
+	return nil, s.signInFailed("the client could not be registered", err)
 }
 
 // fitting returns the registration in a record if a sign-in can use it.
@@ -354,11 +365,4 @@ func (s *TokenSource) signInFailed(what string, err error) error {
 		f.advice = serviceAdvice(err)
 	}
 	return f
-}
-
-// isAnswer reports whether err came from the service or the way to it.
-func isAnswer(err error) bool {
-	_, answered := errors.AsType[*wire.Error](err)
-	_, sent := errors.AsType[*wire.SendError](err)
-	return answered || sent
 }

@@ -60,19 +60,19 @@ func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]
 //	lock → read → usable and not due? adopt it → reserve the write → send → write → unlock
 type refresh struct {
 	*TokenSource
-	result *lease[*session] // what to publish
-	spent  wire.Secret      // the refresh token that result was had for
-	sends  int
+	result   *lease[*session] // what to publish
+	replaces wire.Secret      // the refresh token of the record that result replaces
+	sends    int
 }
 
 func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
 	err := r.update(ctx, r.exclusive)
 	switch {
 	case r.result != nil && (err == nil || errors.Is(err, errUnchanged)):
-		r.saved()
+		r.forgetUnsaved()
 		return r.result, nil
 	case r.result != nil:
-		return r.keepUnsaved(ctx, r.result, r.spent, err), nil
+		return r.keepUnsaved(ctx, r.result, r.replaces, err), nil
 	case errors.Is(err, cache.ErrLock), errors.Is(err, cache.ErrLockTimeout), errors.Is(err, cache.ErrLost):
 		return nil, &failure{
 			what:   "the session is due and can't be refreshed without the exclusive right to " + r.place(),
@@ -99,17 +99,22 @@ func (s *TokenSource) update(ctx context.Context, fn func(ctx context.Context, o
 
 // exclusive runs with the exclusive right to the record old.
 func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
-	seq := r.seq.Add(1)
 	stored, why := r.decode(old)
-	stored, unsaved := r.withUnsaved(stored)
 	if stored == nil {
+		r.forgetUnsaved()
 		return nil, r.loginRequired(why, nil)
 	}
+	r.replaces = stored.refreshToken
+	seq := r.seq.Add(1)
+	l := r.lease(stored, seq)
+	unsaved := r.unsavedAfter(stored)
+	if unsaved != nil {
+		l, stored = unsaved, unsaved.value
+	}
 	for reread := false; ; {
-		l := r.lease(stored, seq)
 		if r.usable(l) && !r.tokens.now().reached(l.refreshAt) {
 			r.result = l
-			if unsaved {
+			if l == unsaved {
 				return stored.raw, nil
 			}
 			return nil, errUnchanged
@@ -122,14 +127,15 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		}
 		next, err := r.send(ctx, stored)
 		if err == nil {
-			r.result, r.spent = r.lease(next, seq), stored.refreshToken
+			r.result = r.lease(next, seq)
 			return next.raw, nil
 		}
 		refused := isType(err, wire.TypeInvalidGrant, wire.TypeInvalidClient)
 		if newer := r.changedMeanwhile(ctx, stored, refused); newer != nil && !reread {
 			// A tool that takes no lock refreshed, or what was read at first
 			// was half written: go on from what is there now, once.
-			reread, stored, unsaved = true, newer, false
+			reread, stored, l = true, newer, r.lease(newer, seq)
+			r.replaces = newer.refreshToken
 			continue
 		}
 		switch {

@@ -17,7 +17,11 @@ type safeStore struct {
 
 	unsafe atomic.Bool
 	once   sync.Once
-	memory memoryStore
+	memory cache.Store // set by newSafeStore
+}
+
+func newSafeStore(store cache.Store, warn func(string, error)) *safeStore {
+	return &safeStore{Store: store, warn: warn, memory: newMemoryStore()}
 }
 
 func (s *safeStore) Get(ctx context.Context, key string) ([]byte, error) {
@@ -32,8 +36,12 @@ func (s *safeStore) Get(ctx context.Context, key string) ([]byte, error) {
 
 func (s *safeStore) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
 	if !s.unsafe.Load() {
-		err := s.Store.Update(ctx, key, fn)
-		if !s.refuse(err) {
+		ran := false
+		err := s.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
+			ran = true
+			return fn(ctx, old)
+		})
+		if !s.refuse(err) || ran {
 			return err
 		}
 	}
@@ -49,5 +57,11 @@ func (s *safeStore) refuse(err error) bool {
 	return true
 }
 
-// memoryStore is a Store of few records that no one else shares.
-type memoryStore struct{ cache.Store }
+// newMemoryStore returns a Store for the two records of one source.
+func newMemoryStore() cache.Store {
+	s, err := cache.NewLRU(2, 2*cache.MaxRecordBytes)
+	if err != nil {
+		panic(err) // its arguments are positive
+	}
+	return s
+}

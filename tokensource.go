@@ -41,9 +41,9 @@ type TokenSource struct {
 	retired    wire.Secret // a refresh token that the service refused
 	rejected   wire.Secret // an access token that a server refused
 	rejectedAt instant
-	deadClient string      // the client id that the service refused
-	unsaved    *session    // what the store did not take
-	spent      wire.Secret // the refresh token that unsaved was had for
+	deadClient string           // the client id that the service refused
+	unsaved    *lease[*session] // what the store did not take
+	replaces   wire.Secret      // the refresh token of the record that unsaved replaces
 	login      *signIn
 	roles      map[roleKey]*RoleCredentials
 	closed     bool
@@ -62,7 +62,7 @@ func New(cfg Config) (*TokenSource, error) {
 		logger: cfg.Logger,
 		roles:  map[roleKey]*RoleCredentials{},
 	}
-	s.store = &safeStore{Store: cfg.Store, warn: s.warn}
+	s.store = newSafeStore(cfg.Store, s.warn)
 	s.wire = &wire.Client{Endpoint: cfg.Endpoints.OIDC, HTTPClient: s.http}
 	s.tokens = renewal[*session]{
 		clock:      newClock(cfg.Now),
@@ -215,6 +215,12 @@ func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 	if v.refreshable(now.time()) && !s.isRetired(v.refreshToken) {
 		l.refreshAt = now.add(left - lead(v.lifetime(), v.accessToken))
 	}
+	if held := s.tokens.current.Load(); held != nil && held.value.accessToken == v.accessToken {
+		// Reading the same token again does not make it younger, even if the
+		// wall clock was set back since.
+		l.expiresAt = l.expiresAt.earlier(held.expiresAt)
+		l.refreshAt = l.refreshAt.earlier(held.refreshAt)
+	}
 	return l
 }
 
@@ -254,12 +260,13 @@ func (s *TokenSource) isRetired(refreshToken wire.Secret) bool {
 	return s.retired == refreshToken
 }
 
-// keepUnsaved holds on to a session that the store did not take, and makes its
-// lease due again soon: the next use tries to save it.
-func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], spent wire.Secret, cause error) *lease[*session] {
+// keepUnsaved holds on to a session that the store did not take, in place of
+// the record with the refresh token replaces. It returns a lease that is due
+// again soon, so that its next use tries to save it.
+func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], replaces wire.Secret, cause error) *lease[*session] {
 	s.mu.Lock()
 	first := s.unsaved == nil
-	s.unsaved, s.spent = l.value, spent
+	s.unsaved, s.replaces = l, replaces
 	s.mu.Unlock()
 	if errors.Is(cause, cache.ErrLost) && s.saveUnsaved(ctx) == nil {
 		return l
@@ -272,48 +279,47 @@ func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], spent
 	return &soon
 }
 
-// withUnsaved returns the session that the store did not take, where stored is
-// still the one that it follows from.
-func (s *TokenSource) withUnsaved(stored *session) (_ *session, unsaved bool) {
+// unsavedAfter returns what is to be saved in place of stored, or nil.
+func (s *TokenSource) unsavedAfter(stored *session) *lease[*session] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.unsaved == nil {
-		return stored, false
+	if s.unsaved == nil || stored.refreshToken == s.replaces {
+		return s.unsaved
 	}
-	if stored == nil || stored.refreshToken != s.spent {
-		s.unsaved, s.spent = nil, "" // signed out, or in, elsewhere
-		return stored, false
-	}
-	return s.unsaved, true
+	s.unsaved, s.replaces = nil, "" // signed in, or refreshed, elsewhere
+	return nil
 }
 
-func (s *TokenSource) saved() {
+func (s *TokenSource) forgetUnsaved() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unsaved, s.spent = nil, ""
+	s.unsaved, s.replaces = nil, ""
 }
 
 // saveUnsaved saves what the store did not take before, if anything.
 func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 	s.mu.Lock()
-	pending := s.unsaved != nil
+	nothing := s.unsaved == nil
 	s.mu.Unlock()
-	if !pending {
+	if nothing {
 		return nil
 	}
 	err := s.update(ctx, func(_ context.Context, old []byte) ([]byte, error) {
 		stored, _ := s.decode(old)
-		v, unsaved := s.withUnsaved(stored)
-		if !unsaved {
+		if stored == nil {
+			return nil, errUnchanged // signed out elsewhere
+		}
+		unsaved := s.unsavedAfter(stored)
+		if unsaved == nil {
 			return nil, errUnchanged
 		}
-		return v.raw, nil
+		return unsaved.value.raw, nil
 	})
 	if err != nil && !errors.Is(err, errUnchanged) {
 		return &failure{what: "the refreshed session was not saved and is lost", cause: err,
 			advice: "make " + s.place() + " writable and sign in again"}
 	}
-	s.saved()
+	s.forgetUnsaved()
 	return nil
 }
 
