@@ -272,23 +272,25 @@ func TestAWSCLIRegistrationIsReused(t *testing.T) {
 		{"pkce", false}, // registered for the other grant
 	} {
 		t.Run(test.fixture, func(t *testing.T) {
-			dir := copyDir(t, filepath.Join("testdata", "awscli", test.fixture))
-			store, err := cache.NewDir(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			// The fixture's registration is unknown to the fake service: it is
-			// replaced by one that is, with the file's other members kept.
-			srv := idctest.New()
-			issued := srv.Issue("sso:account:access")
-			editJSON(t, filepath.Join(dir, registrationFile), func(m map[string]any) {
-				m["clientId"], m["clientSecret"] = issued.ClientID, issued.ClientSecret
-				m["expiresAt"] = time.Now().Add(80 * 24 * time.Hour).UTC().Format(time.RFC3339)
+			virtual(t, func(t *testing.T) {
+				dir := copyDir(t, filepath.Join("testdata", "awscli", test.fixture))
+				store, err := cache.NewDir(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// The fixture's registration is unknown to the fake service: it is
+				// replaced by one that is, with the file's other members kept.
+				srv := idctest.New()
+				issued := srv.Issue("sso:account:access")
+				editJSON(t, filepath.Join(dir, registrationFile), func(m map[string]any) {
+					m["clientId"], m["clientSecret"] = issued.ClientID, issued.ClientSecret
+					m["expiresAt"] = time.Now().Add(80 * 24 * time.Hour).UTC().Format(time.RFC3339)
+				})
+				signedIn(t, srv, withStore(store))
+				if n := srv.Count(idctest.RegisterClient).Requests; (n == 0) != test.reused {
+					t.Errorf("%d registrations; reused should be %v", n, test.reused)
+				}
 			})
-			signedIn(t, srv, withStore(store))
-			if n := srv.Count(idctest.RegisterClient).Requests; (n == 0) != test.reused {
-				t.Errorf("%d registrations; reused should be %v", n, test.reused)
-			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package awsoidc_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -90,4 +91,23 @@ func newLRU(t *testing.T) cache.Store {
 		t.Fatal(err)
 	}
 	return store
+}
+
+// issued is signedIn in real time: the session is put where the source finds
+// it, so that nobody has to wait for a poll.
+func issued(t *testing.T, srv *idctest.Server, options ...func(*awsoidc.Config)) *awsoidc.TokenSource {
+	t.Helper()
+	store, err := cache.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := json.Marshal(srv.Issue("sso:account:access"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = store.Update(t.Context(), "corp", func(context.Context, []byte) ([]byte, error) { return record, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSource(t, srv, append(options, withStore(store))...)
 }

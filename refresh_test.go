@@ -216,19 +216,21 @@ func TestRecordOfAnotherConfigurationIsAMiss(t *testing.T) {
 		func(c *awsoidc.Config) { c.StartURL = "https://d-0000000000.awsapps.com/start" },
 		func(c *awsoidc.Config) { c.Region = "eu-west-1" },
 	} {
-		store, err := cache.NewDir(filepath.Join(t.TempDir(), "cache"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := idctest.New()
-		token := bearer(t, signedIn(t, srv, withStore(store)))
-		_, err = newSource(t, srv, withStore(store), change).Token()
-		if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), "another start URL or region") {
-			t.Errorf("got %v", err)
-		}
-		if bearer(t, newSource(t, srv, withStore(store))) != token {
-			t.Error("the record was lost")
-		}
+		virtual(t, func(t *testing.T) {
+			store, err := cache.NewDir(filepath.Join(t.TempDir(), "cache"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv := idctest.New()
+			token := bearer(t, signedIn(t, srv, withStore(store)))
+			_, err = newSource(t, srv, withStore(store), change).Token()
+			if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), "another start URL or region") {
+				t.Errorf("got %v", err)
+			}
+			if bearer(t, newSource(t, srv, withStore(store))) != token {
+				t.Error("the record was lost")
+			}
+		})
 	}
 }
 
@@ -236,28 +238,30 @@ func TestCorruptRecord(t *testing.T) {
 	for _, content := range []string{"", "{", "[]", "null", `{"accessToken": 5}`, `{"accessToken":"a\nb","expiresAt":"2100-01-01T00:00:00Z"}`,
 		`{"accessToken":"a","expiresAt":"9999-99-99"}`, `{"startUrl":"` + startURL + `","region":"us-east-1","accessToken":"a","expiresAt":"0001-01-01T00:00:00Z"}`} {
 		t.Run(content, func(t *testing.T) {
-			dir := t.TempDir()
-			store, err := cache.NewDir(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := store.Filename("corp")
-			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			srv := idctest.New()
-			src := newSource(t, srv, withStore(store))
-			_, err = src.Token()
-			if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), file) {
-				t.Errorf("the error does not name the file: %v", err)
-			}
-			if after, _ := os.ReadFile(file); string(after) != content {
-				t.Errorf("the file was changed to %q", after)
-			}
-			if err := src.Login(t.Context()); err != nil {
-				t.Errorf("Login: %v", err)
-			}
-			bearer(t, newSource(t, srv, withStore(store)))
+			virtual(t, func(t *testing.T) {
+				dir := t.TempDir()
+				store, err := cache.NewDir(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				file := store.Filename("corp")
+				if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				srv := idctest.New()
+				src := newSource(t, srv, withStore(store))
+				_, err = src.Token()
+				if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), file) {
+					t.Errorf("the error does not name the file: %v", err)
+				}
+				if after, _ := os.ReadFile(file); string(after) != content {
+					t.Errorf("the file was changed to %q", after)
+				}
+				if err := src.Login(t.Context()); err != nil {
+					t.Errorf("Login: %v", err)
+				}
+				bearer(t, newSource(t, srv, withStore(store)))
+			})
 		})
 	}
 }
@@ -384,7 +388,9 @@ func TestStoreThatCannotBeLocked(t *testing.T) {
 	})
 }
 
-func TestUnsafeStoreGivesWayToMemory(t *testing.T) {
+func TestUnsafeStoreGivesWayToMemory(t *testing.T) { virtual(t, testUnsafeStore) }
+
+func testUnsafeStore(t *testing.T) {
 	dir := t.TempDir()
 	store, err := cache.NewDir(dir)
 	if err != nil {

@@ -42,11 +42,6 @@ func newAPI(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.Requ
 
 func ok(int, http.ResponseWriter, *http.Request) {}
 
-// clientOf returns src's client, whose requests go over real sockets.
-func clientOf(src *awsoidc.TokenSource, origins ...string) *http.Client {
-	return src.Client(origins...)
-}
-
 // realNetwork makes the source reach srv in memory, and everything else over
 // the network.
 func realNetwork(srv *idctest.Server) func(*awsoidc.Config) {
@@ -66,14 +61,14 @@ func (s split) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestClientSendsTheTokenToItsOriginsOnly(t *testing.T) {
 	srv := idctest.New()
-	src := signedIn(t, srv, realNetwork(srv))
+	src := issued(t, srv, realNetwork(srv))
 	foreign := newAPI(t, ok)
 	mine := newAPI(t, func(_ int, w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/elsewhere" {
 			http.Redirect(w, r, foreign.URL+"/target", http.StatusTemporaryRedirect)
 		}
 	})
-	client := clientOf(src, mine.URL)
+	client := src.Client(mine.URL)
 
 	resp, err := client.Get(mine.URL + "/x")
 	if err != nil {
@@ -111,7 +106,7 @@ func TestClientSendsTheTokenToItsOriginsOnly(t *testing.T) {
 
 func TestClientRefusesBadOrigins(t *testing.T) {
 	srv := idctest.New()
-	src := signedIn(t, srv)
+	src := issued(t, srv)
 	for _, bad := range []string{"http://10.0.0.1", "http://localhost.evil.example", "https://user@host", "https://host/path", "ftp://host", "host", ""} {
 		_, err := src.Client(bad).Get("https://host/")
 		if !errors.Is(err, awsoidc.ErrConfig) {
@@ -134,8 +129,8 @@ func TestClientAfter401(t *testing.T) {
 	t.Run("once", func(t *testing.T) {
 		srv := idctest.New()
 		mine := newAPI(t, unauthorized(1))
-		src := signedIn(t, srv, realNetwork(srv))
-		resp, err := clientOf(src, mine.URL).Post(mine.URL, "text/plain", bytes.NewReader([]byte("body")))
+		src := issued(t, srv, realNetwork(srv))
+		resp, err := src.Client(mine.URL).Post(mine.URL, "text/plain", bytes.NewReader([]byte("body")))
 		if err != nil || resp.StatusCode != 200 {
 			t.Fatalf("got %v, %v", resp, err)
 		}
@@ -147,8 +142,8 @@ func TestClientAfter401(t *testing.T) {
 	t.Run("always", func(t *testing.T) {
 		srv := idctest.New()
 		mine := newAPI(t, unauthorized(1000))
-		src := signedIn(t, srv, realNetwork(srv))
-		client := clientOf(src, mine.URL)
+		src := issued(t, srv, realNetwork(srv))
+		client := src.Client(mine.URL)
 		for range 100 {
 			resp, err := client.Get(mine.URL)
 			if err != nil || resp.StatusCode != 401 {
@@ -166,8 +161,8 @@ func TestClientAfter401(t *testing.T) {
 	t.Run("body that can't be replayed", func(t *testing.T) {
 		srv := idctest.New()
 		mine := newAPI(t, unauthorized(1))
-		src := signedIn(t, srv, realNetwork(srv))
-		resp, err := clientOf(src, mine.URL).Post(mine.URL, "text/plain", io.MultiReader(strings.NewReader("body")))
+		src := issued(t, srv, realNetwork(srv))
+		resp, err := src.Client(mine.URL).Post(mine.URL, "text/plain", io.MultiReader(strings.NewReader("body")))
 		if err != nil || resp.StatusCode != 401 {
 			t.Fatalf("got %v, %v", resp, err)
 		}
@@ -181,7 +176,7 @@ func TestClientAfter401(t *testing.T) {
 func TestTwoOAuth2ClientsAroundOneSource(t *testing.T) {
 	srv := idctest.New()
 	mine := newAPI(t, ok)
-	src := signedIn(t, srv)
+	src := issued(t, srv)
 	var users sync.WaitGroup
 	for range 2 {
 		client := oauth2.NewClient(t.Context(), src)
