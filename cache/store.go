@@ -1,11 +1,14 @@
-// Package cache keeps opaque records under a key, and lets one of all who
-// share a record change it at a time.
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 )
+
+// MaxRecordBytes is the size of the largest record, 1 MiB.
+const MaxRecordBytes = 1 << 20
 
 // Errors of a Store.
 var (
@@ -15,24 +18,29 @@ var (
 	// value was not written.
 	ErrLost = errors.New("cache: lost the exclusive right to the record; nothing was written")
 	// ErrLockTimeout means that the context ended before exclusion was had.
-	// The error also wraps the context's.
-	ErrLockTimeout = errors.New("cache: another process holds the record's lock")
+	// The error also wraps the context's. The update function did not run.
+	ErrLockTimeout = errors.New("cache: the record's lock was not had in time")
 	// ErrLock means that exclusion can't be had at all, as on a read-only file
 	// system. The update function did not run.
 	ErrLock = errors.New("cache: the record can't be locked")
 	// ErrNotWritten means that the update function ran and its value could not
-	// be written, although it was tried until the context ended.
+	// be written, although it was tried until the context ended; or that it is
+	// a value that the store never takes, such as one over MaxRecordBytes.
 	ErrNotWritten = errors.New("cache: the record could not be written")
 	// ErrUnsafe means that a record was refused for how it is stored: a
 	// symbolic link, a hard link, another user's file, a file that others may
-	// write, an over-long one.
+	// write, an over-long one. In Update, the update function did not run.
 	ErrUnsafe = errors.New("cache: the record's file is not safe to use")
 )
 
+var errEmptyKey = errors.New("cache: the key is empty")
+
 // Store keeps records. It is safe for concurrent use.
 //
-// A record is opaque bytes of at most 1 MiB; a caller must not change a slice
-// after it was passed or received. A key is any non-empty string.
+// A record is 1 to MaxRecordBytes opaque bytes; a store may restrict them
+// further, as Dir does to JSON. A key is any non-empty string; an empty one is
+// an error. A store shares no slice with its callers: what it was passed and
+// what it returned may be changed.
 type Store interface {
 	// Get returns the record, or an error that wraps ErrMiss.
 	Get(ctx context.Context, key string) ([]byte, error)
@@ -41,17 +49,19 @@ type Store interface {
 	// what it returns.
 	//
 	// fn receives the record, nil where there is none, and returns the record
-	// to write: nil deletes it, and one equal to old writes nothing, so that
-	// adopting a record can't overwrite a foreign write. A value that fn
-	// returns together with an error is written all the same, and the error
-	// returned; a nil value together with an error changes nothing.
+	// to write: nil (or an empty slice) deletes it, and one equal to old
+	// writes nothing, so that adopting a record can't overwrite a foreign
+	// write. A value that fn returns together with an error is written all the
+	// same, and the error returned; a nil value together with an error changes
+	// nothing. Where fn panics, nothing is written and exclusion ends.
 	//
-	// fn's context ends when ctx does and when exclusion is lost; in the
-	// latter case nothing is written and the error wraps ErrLost. Where the
-	// store knows before fn runs that it could not write, fn runs all the
-	// same, and NotWritable tells it.
+	// fn's context ends when ctx does, and when the store notices that
+	// exclusion was lost; then nothing is written and the error wraps ErrLost.
+	// Where the store knows before fn runs that it could not write, fn runs
+	// all the same, and NotWritable tells it.
 	//
-	// fn must not call Update for the same key. It may call Get.
+	// fn must not call Update for the same key. It may for another, and it
+	// may call Get.
 	Update(ctx context.Context, key string, fn func(ctx context.Context, old []byte) (new []byte, err error)) error
 }
 
@@ -67,7 +77,41 @@ func NotWritable(ctx context.Context) error {
 }
 
 // WithNotWritable returns the context that a Store hands to an update
-// function when it can't reserve the write because of err.
+// function: err is why it can't reserve the write, or nil. A store calls it
+// with nil too, because its own caller may be another record's update function.
 func WithNotWritable(ctx context.Context, err error) context.Context {
+	if err == nil && NotWritable(ctx) == nil {
+		return ctx
+	}
 	return context.WithValue(ctx, notWritableKey{}, err)
+}
+
+// apply is what every Update does once exclusion is had: it runs fn on a copy
+// of old and saves a copy of what fn returns, nil to delete.
+func apply(ctx context.Context, old []byte, fn func(context.Context, []byte) ([]byte, error), save func([]byte) error) error {
+	value, err := fn(ctx, bytes.Clone(old))
+	if bytes.Equal(value, old) || len(value) == 0 && err != nil {
+		return err
+	}
+	saveErr := checkSize(value)
+	if saveErr == nil && len(value) == 0 {
+		saveErr = save(nil)
+	} else if saveErr == nil {
+		saveErr = save(bytes.Clone(value))
+	}
+	switch {
+	case saveErr == nil:
+		return err
+	case err == nil:
+		return saveErr
+	default:
+		return fmt.Errorf("%w; %w", err, saveErr)
+	}
+}
+
+func checkSize(value []byte) error {
+	if len(value) > MaxRecordBytes {
+		return fmt.Errorf("%w: it has %d bytes; at most %d are allowed", ErrNotWritten, len(value), MaxRecordBytes)
+	}
+	return nil
 }
