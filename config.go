@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/awsoidc/awsoidc/cache"
@@ -136,7 +138,7 @@ const (
 
 // complete checks c and fills in its defaults.
 func (c *Config) complete() error {
-	if _, err := wire.CheckEndpoint(c.StartURL); err != nil {
+	if err := checkStartURL(c.StartURL); err != nil {
 		return badConfig("StartURL", c.StartURL, "give the AWS access portal's https URL", err)
 	}
 	if c.Region == "" {
@@ -179,11 +181,22 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// checkStartURL accepts what CheckEndpoint does, and the fragment that people
+// copy from their browsers ("/start#/").
+func checkStartURL(raw string) error {
+	beforeFragment, _, _ := strings.Cut(raw, "#")
+	_, err := wire.CheckEndpoint(beforeFragment)
+	return err
+}
+
 const endpointAdvice = "give an https URL, or an http URL with a loopback address"
 
 func badConfig(field, value, advice string, cause error) error {
 	what := field + " is missing"
 	if value != "" {
+		if u, err := url.Parse(value); err == nil {
+			value = u.Redacted()
+		}
 		what = fmt.Sprintf("%s %q can't be used", field, value)
 	}
 	return &failure{kind: ErrConfig, what: what, cause: cause, advice: advice}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,24 @@ import (
 	"github.com/awsoidc/awsoidc/idctest"
 	"github.com/awsoidc/awsoidc/wire"
 )
+
+// syncBuffer is a bytes.Buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
 
 // spyStore remembers every record it was given.
 type spyStore struct {
@@ -39,7 +58,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		{Status: 401, Type: "UnauthorizedException"}, {Status: 403, Type: "ForbiddenException"}, {Hang: true},
 	} {
 		virtual(t, func(t *testing.T) {
-			var shown bytes.Buffer
+			var shown syncBuffer
 			srv := idctest.New()
 			store := &spyStore{Store: newLRU(t)}
 			src := newSource(t, srv, withStore(store), func(c *awsoidc.Config) {
