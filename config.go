@@ -59,8 +59,8 @@ type Config struct {
 	// Endpoints replace those that follow from Region.
 	Endpoints Endpoints
 
-	// HTTPClient sends all requests. nil means a client of the library's own
-	// that all sources share. Redirects are refused whatever the client says.
+	// HTTPClient sends all requests. nil means one with
+	// http.DefaultTransport. Redirects are refused whatever the client says.
 	HTTPClient *http.Client
 
 	// Logger reports refreshes, their failures, and a store that can't be

@@ -97,7 +97,13 @@ func newLRU(t *testing.T) cache.Store {
 // it, so that nobody has to wait for a poll.
 func issued(t *testing.T, srv *idctest.Server, options ...func(*awsoidc.Config)) *awsoidc.TokenSource {
 	t.Helper()
-	store, err := cache.NewDir(t.TempDir())
+	return newSource(t, srv, append(options, withStore(putIssued(t, srv, t.TempDir())))...)
+}
+
+// putIssued puts a session of srv in a folder, where the AWS CLI has it.
+func putIssued(t *testing.T, srv *idctest.Server, dir string) *cache.Dir {
+	t.Helper()
+	store, err := cache.NewDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,5 +115,5 @@ func issued(t *testing.T, srv *idctest.Server, options ...func(*awsoidc.Config))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newSource(t, srv, append(options, withStore(store))...)
+	return store
 }

@@ -133,8 +133,8 @@ func origin(u *url.URL) string {
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
-// strictClient returns a copy of c, or a client like wire's own for nil, that
-// follows no redirect and reads bounded answers.
+// strictClient returns a copy of c, or a client with http.DefaultTransport for
+// nil, that follows no redirect and reads bounded answers.
 func strictClient(c *http.Client) *http.Client {
 	strict := http.Client{}
 	if c != nil {

@@ -1,0 +1,153 @@
+package awsoidc_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// workerVariable makes the test binary a worker: it names the cache folder and
+// the endpoint.
+const workerVariable = "AWSOIDC_TEST_WORKER"
+
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(workerVariable); spec != "" {
+		worker(spec)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// worker answers each line of its input, the time of its wall clock, with its
+// access token at that time.
+func worker(spec string) {
+	dir, endpoint, _ := strings.Cut(spec, "|")
+	store, err := cache.NewDir(dir)
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	var wall skew
+	src, err := awsoidc.New(awsoidc.Config{
+		StartURL: startURL, Region: "us-east-1", SessionName: "corp", Store: store,
+		Endpoints: awsoidc.Endpoints{OIDC: endpoint, Portal: endpoint}, Now: wall.now,
+	})
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	defer src.Close()
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		by, err := time.ParseDuration(in.Text())
+		if err != nil {
+			fmt.Println("error", err)
+			return
+		}
+		wall.jump(by)
+		token, err := src.Bearer(context.Background())
+		if err != nil {
+			token = "error " + err.Error()
+		}
+		fmt.Println(token)
+	}
+}
+
+// process is a worker and what it is talked to through.
+type process struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func startWorker(t *testing.T, dir, endpoint string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), workerVariable+"="+dir+"|"+endpoint)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	return &process{cmd: cmd, in: in, out: bufio.NewReader(out)}
+}
+
+// token returns the worker's token after its wall clock was moved on.
+func (p *process) token(after time.Duration) string {
+	fmt.Fprintln(p.in, after)
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		return "error " + err.Error()
+	}
+	return strings.TrimSpace(line)
+}
+
+// TestProcessesShareOneRefresh lets 16 processes find their token expired at
+// once, 20 times, against servers of each kind.
+func TestProcessesShareOneRefresh(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		server func(*idctest.Server)
+	}{
+		{"rotating", func(*idctest.Server) {}},
+		{"not rotating", func(s *idctest.Server) { s.RotateRefreshTokens = false }},
+		{"no refresh token in the answer", func(s *idctest.Server) { s.OmitRefreshToken = true }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			const processes, expiries = 16, 20
+			var wall skew
+			srv := idctest.New()
+			srv.Now = wall.now
+			srv.SessionLifetime = 48 * time.Hour
+			test.server(srv)
+			network := httptest.NewServer(srv)
+			defer network.Close()
+			dir := t.TempDir()
+			putIssued(t, srv, dir)
+
+			var workers []*process
+			for range processes {
+				workers = append(workers, startWorker(t, dir, network.URL))
+			}
+			for range expiries {
+				wall.jump(61 * time.Minute)
+				tokens := make([]string, processes)
+				var all sync.WaitGroup
+				for i, w := range workers {
+					all.Go(func() { tokens[i] = w.token(61 * time.Minute) })
+				}
+				all.Wait()
+				for _, token := range tokens {
+					if token != tokens[0] || strings.HasPrefix(token, "error") {
+						t.Fatalf("got %q and %q", token, tokens[0])
+					}
+				}
+			}
+			if n := refreshes(srv); n != expiries || srv.Reuses() != 0 {
+				t.Errorf("%d refreshes for %d expiries, %d reuses", n, expiries, srv.Reuses())
+			}
+		})
+	}
+}
