@@ -37,7 +37,9 @@ const (
 )
 
 // Counts are numbers of requests of one operation since the server was made.
-// A request that a Dial fault kept away is in none of them.
+// A request counts as succeeded or failed, and is logged, just before its
+// answer is sent; one that the client gives up, soon after that. A request
+// that a Dial fault kept away is in no count.
 type Counts struct {
 	Requests int // that arrived; Succeeded, Failed, and those still in progress
 	// Succeeded are those whose operation was carried out, whether or not a
@@ -84,8 +86,8 @@ type Entry struct {
 	Faulted   bool   // met by an injected fault
 }
 
-// Log returns the last 1024 requests that were answered or given up, oldest
-// first. Strings in it are cut at 256 bytes.
+// Log returns the last 1024 requests, in the order in which they were answered
+// or given up. Strings in it are cut at 256 bytes.
 func (s *Server) Log() []Entry {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
@@ -127,7 +129,6 @@ func (op Operation) service() service {
 type call struct {
 	*request
 	arrived   time.Time
-	requestID string
 	fault     Fault
 	faulted   bool
 	succeeded bool   // carried out
@@ -142,7 +143,7 @@ type counter struct {
 
 // begin takes the fault that waits for the request, and counts the request.
 func (s *Server) begin(r *request) *call {
-	c := &call{request: r, arrived: s.now(), requestID: newRequestID()}
+	c := &call{request: r, arrived: s.now()}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	c.fault, c.faulted = s.state.takeFault(r.op)
@@ -201,7 +202,7 @@ func operation(r *http.Request) Operation {
 	case "POST /device_authorization":
 		return StartDeviceAuthorization
 	case "POST /token":
-		if r.URL.RawQuery == "" {
+		if !r.URL.Query().Has("aws_iam") { // which makes it CreateTokenWithIAM
 			return CreateToken
 		}
 	case "GET /federation/credentials":

@@ -91,8 +91,8 @@ func New() *Server {
 // where a fault asks for a broken connection and w can't be hijacked.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := s.begin(readRequest(r))
-	defer s.end(c)
 	a, err := s.respond(r.Context(), c)
+	s.end(c) // before the client can know, so that it finds itself counted
 	if err == nil {
 		err = a.write(r.Context(), w, r.Method == http.MethodHead)
 	}
@@ -121,7 +121,7 @@ func (s *Server) respond(ctx context.Context, c *call) (*answer, error) {
 	}
 	if f.replaces() {
 		s.noteFault(c)
-		a = f.answer(c.op)
+		a = f.answer(c.request)
 	}
 	if err := sleep(ctx, f.LatencyAfter); err != nil {
 		return nil, err

@@ -1,0 +1,89 @@
+package idctest
+
+import "time"
+
+// Session is a sign-in with all that a program keeps of it. encoding/json
+// makes of it the token file of the AWS CLI and SDKs
+// (~/.aws/sso/cache/…json).
+type Session struct {
+	StartURL              string    `json:"startUrl"`
+	Region                string    `json:"region"`
+	AccessToken           string    `json:"accessToken"`
+	ExpiresAt             time.Time `json:"expiresAt"` // of the access token; UTC, in whole seconds
+	ClientID              string    `json:"clientId"`
+	ClientSecret          string    `json:"clientSecret"`
+	RegistrationExpiresAt time.Time `json:"registrationExpiresAt"`  // UTC, in whole seconds
+	RefreshToken          string    `json:"refreshToken,omitempty"` // "" without scopes
+}
+
+// Issue registers a client with these scopes and signs the person in to it, as
+// if they had approved a device authorization; no request is counted. As with
+// RegisterClient, a client without scopes gets no refresh token: use
+// "sso:account:access" for a session that can be refreshed.
+func (s *Server) Issue(scopes ...string) Session {
+	startURL := "https://d-1234567890.awsapps.com/start"
+	if len(s.StartURLs) > 0 {
+		startURL = s.StartURLs[0]
+	}
+	now := s.now()
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	c := s.newClient(now, "idctest", scopes, nil)
+	sess := s.newSession(now, c, startURL)
+	access := s.issueAccessToken(now, sess)
+	return Session{
+		StartURL: startURL, Region: s.region(),
+		AccessToken: access.token, ExpiresAt: access.expires.UTC().Truncate(time.Second),
+		ClientID: c.id, ClientSecret: c.secret,
+		RegistrationExpiresAt: c.expires.UTC().Truncate(time.Second),
+		RefreshToken:          s.issueRefreshToken(sess),
+	}
+}
+
+// RevokeSessions ends every session begun so far, as an administrator can:
+// refresh tokens answer InvalidGrantException, and the portal 401. Role
+// credentials go on working until they expire.
+func (s *Server) RevokeSessions() {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	for _, t := range s.state.accessTokens.all() {
+		t.session.over = true
+	}
+	for _, t := range s.state.refreshTokens.all() {
+		t.session.over = true
+	}
+}
+
+// RevokeAccessTokens makes the portal refuse every access token issued so far
+// with 401, before its expiry. Refresh tokens go on working.
+func (s *Server) RevokeAccessTokens() {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	for _, t := range s.state.accessTokens.all() {
+		t.revoked = true
+	}
+}
+
+// ExpireRegistrations lets every client registration made so far expire now.
+// CreateToken answers InvalidClientException from then on, but
+// StartDeviceAuthorization still answers as if nothing were wrong, and only
+// the page that the person sees says "invalid client": the real service does
+// so too. Clients are expected to look at clientSecretExpiresAt.
+func (s *Server) ExpireRegistrations() {
+	now := s.now()
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	for _, c := range s.state.clients.all() {
+		if now.Before(c.expires) {
+			c.expires = now
+		}
+	}
+}
+
+// ForgetClients removes every client registration made so far: CreateToken and
+// StartDeviceAuthorization answer InvalidClientException.
+func (s *Server) ForgetClients() {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	s.state.clients = table[*client]{}
+}
