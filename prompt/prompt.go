@@ -141,8 +141,10 @@ func spaced(code string) string {
 }
 
 func validity(d time.Duration) string {
-	d = max(d, 0).Round(time.Second)
-	if d < 2*time.Minute {
+	switch d = max(d, 0).Round(time.Second); {
+	case d == time.Second:
+		return "1 second"
+	case d < 2*time.Minute:
 		return fmt.Sprintf("%d seconds", d/time.Second)
 	}
 	return fmt.Sprintf("%d minutes", d/time.Minute)

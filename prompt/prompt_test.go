@@ -68,6 +68,7 @@ func TestValidity(t *testing.T) {
 		10*time.Minute - 1:      "valid for 10 minutes.",
 		9*time.Minute + 50*1e9:  "valid for 9 minutes.",
 		90 * time.Second:        "valid for 90 seconds.",
+		time.Second:             "valid for 1 second.",
 		-time.Second:            "valid for 0 seconds.",
 		2*time.Minute - 1:       "valid for 2 minutes.",
 		119 * time.Second:       "valid for 119 seconds.",

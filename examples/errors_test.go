@@ -1,0 +1,175 @@
+package examples_test
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// everyProgram runs every program that reads a profile, with that profile.
+func (m *machine) everyProgram(profile string, check func(name string, r result)) {
+	m.t.Helper()
+	for _, args := range [][]string{
+		{"login", "-profile", profile, "-no-browser"},
+		{"token", "-profile", profile},
+		{"credential-process", "-profile", profile},
+		{"aws-config", "-profile", profile},
+		{"oauth2-client", "-profile", profile, m.url + "/userinfo"},
+	} {
+		check(args[0], m.run(args[0], args[1:]...))
+	}
+}
+
+func TestNoSuchProfile(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	before := m.files()
+	m.everyProgram("dve", func(_ string, r result) {
+		r.failed(`no profile "dve"`, filepath.Join(m.home, ".aws", "config"), `did you mean "dev"?`)
+	})
+	m.unchanged(before)
+	m.count(idctest.AnyOperation, 0)
+}
+
+func TestNoConfigFile(t *testing.T) {
+	m := newMachine(t)
+	if err := os.Remove(filepath.Join(m.home, ".aws", "config")); err != nil {
+		t.Fatal(err)
+	}
+	m.run("login", "-profile", "dev").failed(`no profile "dev"`, "does not exist", "aws configure sso")
+}
+
+func TestProfileWithoutSSO(t *testing.T) {
+	m := newMachine(t)
+	before := m.files()
+	m.everyProgram("plain", func(name string, r result) {
+		if name == "aws-config" { // every other kind of credentials is the SDK's affair
+			r.failed("credentials")
+			return
+		}
+		r.failed("[profile plain] has no SSO settings", "add sso_session")
+	})
+	m.unchanged(before)
+}
+
+func TestProfileWithoutRole(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.run("credential-process", "-profile", "bare").failed("[profile bare] has no sso_account_id", "add")
+}
+
+func TestMalformedConfig(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	m.write(".aws/config", strings.Replace(configFile, "[profile dev]", "[profile dev", 1))
+	before := m.files()
+	m.everyProgram("dev", func(_ string, r result) {
+		r.failed(filepath.Join(m.home, ".aws", "config"), "line 6", "not closed with ]")
+	})
+	m.unchanged(before)
+	m.count(idctest.AnyOperation, 0)
+}
+
+func TestMissingKey(t *testing.T) {
+	m := newMachine(t)
+	m.write(".aws/config", strings.Replace(configFile, "sso_region = us-east-1\n", "", 1))
+	m.everyProgram("dev", func(_ string, r result) {
+		r.failed("config", "sso-session corp", "sso_region")
+	})
+}
+
+func TestPlainHTTPEndpoint(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	m.setenv("AWS_ENDPOINT_URL_SSO_OIDC", "http://10.0.0.1")
+	before := m.files()
+	m.everyProgram("dev", func(_ string, r result) {
+		r.failed("AWS_ENDPOINT_URL_SSO_OIDC", "http on 10.0.0.1", "loopback")
+	})
+	m.unchanged(before)
+}
+
+func TestUnreachableHost(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	m.setenv("AWS_ENDPOINT_URL_SSO_OIDC", closedPort(t))
+	before := m.files()
+	for _, name := range []string{"login", "token", "aws-config"} {
+		m.run(name, "-profile", "dev").failed("connection refused", "check the network, the region and the endpoint")
+	}
+	m.run("login", "-profile", "dev", "-no-browser", "-force").failed("could not be registered", "check the network, the region and the endpoint")
+	m.unchanged(before)
+}
+
+// closedPort returns a loopback URL where nothing listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
+}
+
+func TestServiceInTrouble(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	m.idc.Inject(idctest.AnyOperation, idctest.Fault{Status: http.StatusServiceUnavailable, Times: idctest.Always})
+	before := m.files()
+	for _, name := range []string{"login", "token"} {
+		m.run(name, "-profile", "dev").failed("503", "try again later")
+	}
+	m.unchanged(before)
+}
+
+func TestRejectedStartURL(t *testing.T) {
+	m := newMachine(t, func(idc *idctest.Server) {
+		idc.StartURLs = []string{"https://d-0000000000.awsapps.com/start"}
+	})
+	old := m.signIn(time.Hour)
+	m.run("login", "-profile", "dev", "-no-browser", "-force").failed("Invalid start url", startURL, "us-east-1", "check")
+	m.keeps(old)
+}
+
+func TestCorruptCacheFile(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty": "", "half": `{"startUrl": "https://d-1234`, "not an object": `[1]`, "other types": `{"accessToken": 1}`, "binary": "\x00\xff\x1b[2J",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.write(tokenFile("corp"), content)
+			m.write(tokenFile("other"), "another session's")
+			before := m.files()
+			for _, name := range []string{"token", "credential-process", "aws-config"} {
+				m.run(name, "-profile", "dev").failed("sign-in required", filepath.Base(tokenFile("corp")), "to sign in")
+			}
+			m.unchanged(before)
+
+			m.idc.ApproveAfter(0)
+			m.run("login", "-profile", "dev", "-no-browser").ok()
+			m.run("token", "-profile", "dev").ok()
+			if m.files()[tokenFile("other")] != "another session's" {
+				t.Error("another session's file was changed")
+			}
+		})
+	}
+}
+
+func TestUnwritableCacheFolder(t *testing.T) {
+	m := newMachine(t)
+	m.write(".aws/sso", "a file where a folder should be")
+	before := m.files()
+	m.run("login", "-profile", "dev", "-no-browser").failed(filepath.Join(m.home, ".aws", "sso"), "folder")
+	for _, name := range []string{"token", "credential-process"} {
+		m.run(name, "-profile", "dev").failed(filepath.Join(m.home, ".aws", "sso"))
+	}
+	m.unchanged(before)
+	m.count(idctest.StartDeviceAuthorization, 0)
+}

@@ -1,0 +1,126 @@
+// Login signs a person in to IAM Identity Center and keeps the session where
+// the AWS CLI and SDKs look for it. The URL to open goes to standard output,
+// alone on a line; everything else to standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/examples/internal/program"
+	"github.com/awsoidc/awsoidc/profile"
+	"github.com/awsoidc/awsoidc/prompt"
+)
+
+type options struct {
+	profile.Options
+	device, pkce, noBrowser, force bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.Profile, "profile", "", "`name` in the AWS config file; by default AWS_PROFILE, then \"default\"")
+	flag.StringVar(&o.SSOSession, "sso-session", "", "`name` of an [sso-session] in the AWS config file, instead of a profile")
+	flag.StringVar(&o.StartURL, "start-url", "", "`URL` of the AWS access portal, instead of a profile; needs -region")
+	flag.StringVar(&o.Region, "region", "", "`region` of the IAM Identity Center instance, for -start-url")
+	flag.Func("scopes", "`list` of scopes to ask for, separated by commas, instead of the configured ones", func(s string) error {
+		o.Scopes = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	})
+	flag.BoolVar(&o.device, "device", false, "use the device authorization grant: approve in a browser on any device")
+	flag.BoolVar(&o.pkce, "pkce", false, "use the authorization code grant with PKCE; not available in this version")
+	flag.BoolVar(&o.noBrowser, "no-browser", false, "open no browser; only show the URL")
+	flag.BoolVar(&o.force, "force", false, "sign in even if the session is valid")
+	program.Program{
+		Name:  "login",
+		Usage: "[-profile P | -sso-session S | -start-url U -region R] [-scopes a,b] [-device | -pkce] [-no-browser] [-force]",
+		About: "Signs in to IAM Identity Center. Where the session is valid, or can be refreshed, there is nothing to do.",
+		Run: func(ctx context.Context, _ []string) error {
+			return login(ctx, o)
+		},
+	}.Main()
+}
+
+func login(ctx context.Context, o options) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
+	terminal := prompt.Terminal(os.Stderr)
+	terminal.URLs = os.Stdout
+	if !o.noBrowser {
+		terminal.OpenURL = prompt.OpenBrowser
+	}
+	o.Prompt, o.Grant = explained{terminal, o.device}, awsoidc.GrantDevice
+
+	src, err := profile.Open(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	defer program.Close(src, &err)
+
+	if !o.force {
+		token, err := src.TokenContext(ctx) // refreshes the session where it is due
+		switch {
+		case err == nil && o.hasScopes(token):
+			expires, _ := token.Extra("expires_at").(time.Time)
+			fmt.Fprintf(os.Stderr, "Signed in already; the token is valid until %s. Use -force to sign in again.\n", expires.Local().Format(time.DateTime))
+			return nil
+		case err != nil && !errors.Is(err, awsoidc.ErrLoginRequired):
+			return err
+		}
+	}
+	return src.Login(ctx)
+}
+
+// explained says which grant is used, and why, before the person is asked.
+type explained struct {
+	awsoidc.Prompter
+	chosen bool // by the person: there is nothing to explain
+}
+
+func (e explained) Prompt(ctx context.Context, v awsoidc.Verification) (func(error), error) {
+	if !e.chosen {
+		fmt.Fprintln(os.Stderr, "Using the device grant: it is the only one in this version, and works with a browser on any device.")
+	}
+	return e.Prompter.Prompt(ctx, v)
+}
+
+func (o options) check() error {
+	chosen := 0
+	for _, s := range []string{o.Profile, o.SSOSession, o.StartURL} {
+		if s != "" {
+			chosen++
+		}
+	}
+	switch {
+	case o.pkce:
+		return errors.New("-pkce is not available in this version: leave it out to use the device grant")
+	case chosen > 1:
+		return errors.New("give one of -profile, -sso-session and -start-url")
+	case (o.StartURL == "") != (o.Region == ""):
+		return errors.New("give both -start-url and -region, or neither")
+	}
+	return nil
+}
+
+// hasScopes reports whether the session is known to have the scopes that the
+// command line asks for.
+func (o options) hasScopes(token *oauth2.Token) bool {
+	if o.Scopes == nil {
+		return true
+	}
+	scope, _ := token.Extra("scope").(string)
+	has, want := strings.Fields(scope), slices.Clone(o.Scopes)
+	slices.Sort(has)
+	slices.Sort(want)
+	return slices.Equal(has, want)
+}

@@ -1,0 +1,218 @@
+package examples_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+func TestLogin(t *testing.T) {
+	m := newMachine(t)
+	m.idc.ApproveAfter(0)
+	r := m.run("login", "-profile", "dev", "-no-browser").ok()
+	page := m.page(r.stdout)
+	code := page.Query().Get("user_code")
+	for _, want := range []string{
+		"device grant: it is the only one", page.String(), strings.Join(strings.Split(code, ""), " "),
+		"Or type " + code, "valid for 10 minutes", "Signed in to corp.\n",
+	} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("standard error lacks %q", want)
+		}
+	}
+	s := m.session("corp")
+	if s.StartURL != startURL || s.Region != "us-east-1" || s.AccessToken == "" || s.RefreshToken == "" || s.ClientSecret == "" || s.RegistrationExpiresAt.IsZero() {
+		t.Errorf("the AWS CLI could not use the session: %+v", s)
+	}
+
+	before := m.files()
+	if r := m.run("login", "-profile", "dev").ok(); r.stdout != "" || !strings.HasPrefix(r.stderr, "Signed in already") || !strings.Contains(r.stderr, "-force") {
+		t.Errorf("with a valid session: wrote %q and %q", r.stdout, r.stderr)
+	}
+	m.unchanged(before)
+
+	m.page(m.run("login", "-profile", "dev", "-no-browser", "-force").ok().stdout)
+	if m.session("corp").AccessToken == s.AccessToken {
+		t.Error("-force kept the session")
+	}
+	m.count(idctest.RegisterClient, 1)
+}
+
+// page returns the URL that login wrote, which must be alone on a line.
+func (m *machine) page(stdout string) *url.URL {
+	m.t.Helper()
+	line, rest, found := strings.Cut(stdout, "\n")
+	u, err := url.Parse(line)
+	if !found || rest != "" || err != nil || "http://"+u.Host != m.url || u.Query().Get("user_code") == "" {
+		m.t.Fatalf("standard output is not the complete URL alone on a line: %q", stdout)
+	}
+	return u
+}
+
+func TestLoginRefreshesWhatCanBeRefreshed(t *testing.T) {
+	m := newMachine(t)
+	old := m.signIn(-time.Minute)
+	r := m.run("login", "-profile", "dev").ok()
+	if r.stdout != "" || !strings.HasPrefix(r.stderr, "Signed in already") {
+		t.Errorf("wrote %q and %q", r.stdout, r.stderr)
+	}
+	if s := m.session("corp"); s.RefreshToken == old.RefreshToken || !s.ExpiresAt.After(time.Now()) {
+		t.Errorf("the session was not refreshed: %+v", s)
+	}
+	m.count(idctest.StartDeviceAuthorization, 0)
+}
+
+func TestLoginOfSessionThatTheServiceEnded(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	m.idc.RevokeSessions()
+	m.idc.ApproveAfter(0)
+	m.page(m.run("login", "-profile", "dev", "-no-browser").ok().stdout)
+	m.run("token", "-profile", "dev").ok()
+}
+
+func TestLoginDeviceGivesNoReason(t *testing.T) {
+	m := newMachine(t)
+	m.idc.ApproveAfter(0)
+	if r := m.run("login", "-profile", "dev", "-device", "-no-browser").ok(); strings.Contains(r.stderr, "device grant") {
+		t.Error("login said why it uses the grant that it was told to use")
+	}
+}
+
+func TestLoginSaysThatNoBrowserOpened(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems open a browser without any program in PATH")
+	}
+	m := newMachine(t)
+	m.idc.ApproveAfter(0)
+	r := m.run("login", "-profile", "dev").ok()
+	if !strings.Contains(r.stderr, "A browser should open") || !strings.Contains(r.stderr, "No browser could be opened") {
+		t.Errorf("standard error: %s", r.stderr)
+	}
+	m.page(r.stdout)
+}
+
+func TestLoginScopes(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.idc.ApproveAfter(0)
+	m.page(m.run("login", "-profile", "dev", "-no-browser", "-scopes", "sso:account:access,codewhisperer:completions").ok().stdout)
+	var got struct{ Scope string }
+	body := m.run("oauth2-client", "-profile", "dev", m.url+"/userinfo").ok().stdout
+	if err := json.Unmarshal([]byte(body), &got); err != nil || got.Scope != "sso:account:access codewhisperer:completions" {
+		t.Errorf("the session's scopes are %q (%v)", got.Scope, err)
+	}
+	if r := m.run("login", "-profile", "dev", "-scopes", "codewhisperer:completions,sso:account:access").ok(); r.stdout != "" {
+		t.Error("a session with these scopes was replaced")
+	}
+}
+
+func TestLoginSSOSession(t *testing.T) {
+	m := newMachine(t)
+	m.idc.ApproveAfter(0)
+	m.run("login", "-sso-session", "corp", "-no-browser").ok()
+	m.run("token", "-profile", "bare").ok()
+}
+
+func TestLoginStartURL(t *testing.T) {
+	m := newMachine(t)
+	m.idc.ApproveAfter(0)
+	m.write(".aws/config", "") // not needed
+	m.run("login", "-start-url", startURL, "-region", "us-west-2", "-no-browser").ok()
+	if s := m.session(startURL); s.Region != "us-west-2" || s.RefreshToken != "" {
+		t.Errorf("the session is not that of a legacy profile: %+v", s)
+	}
+}
+
+func TestLoginCommandLine(t *testing.T) {
+	m := newMachine(t)
+	before := m.files()
+	m.run("login", "-profile", "dev", "-pkce").failed("-pkce is not available in this version", "device grant")
+	m.run("login", "-profile", "dev", "-sso-session", "corp").failed("one of -profile, -sso-session and -start-url")
+	m.run("login", "-start-url", startURL).failed("both -start-url and -region")
+	m.run("login", "-region", "us-east-1").failed("both -start-url and -region")
+	m.run("login", "dev").failed(`"dev"`, "login -h")
+	m.run("login", "-such").failed("-such", "login -h")
+	m.unchanged(before)
+	m.count(idctest.AnyOperation, 0)
+}
+
+func TestLoginDenied(t *testing.T) {
+	m := newMachine(t)
+	old := m.signIn(time.Hour)
+	p := m.startLogin("-profile", "dev", "-no-browser", "-force")
+	if err := m.idc.Deny(p.code); err != nil {
+		t.Fatal(err)
+	}
+	r := p.wait()
+	r.failedAtLast("sign-in was denied", "sign in again")
+	if !strings.Contains(r.stderr, "Not signed in: the request was denied.\n") {
+		t.Errorf("standard error: %s", r.stderr)
+	}
+	m.keeps(old)
+}
+
+func TestLoginExpiredCode(t *testing.T) {
+	m := newMachine(t, func(idc *idctest.Server) { idc.DeviceCodeLifetime = time.Second })
+	old := m.signIn(time.Hour)
+	r := m.run("login", "-profile", "dev", "-no-browser", "-force")
+	r.failedAtLast("not approved in time", "sign in again")
+	m.keeps(old)
+}
+
+func TestLoginInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no signal that one process can send to another")
+	}
+	m := newMachine(t)
+	old := m.signIn(time.Hour)
+	p := m.startLogin("-profile", "dev", "-no-browser", "-force")
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	r := p.wait()
+	r.failedAtLast("interrupt")
+	if !strings.Contains(r.stderr, "Not signed in: stopped.\n") {
+		t.Errorf("standard error: %s", r.stderr)
+	}
+	m.keeps(old)
+}
+
+// pendingLogin is a login that waits for the person.
+type pendingLogin struct {
+	*process
+	code string
+}
+
+// startLogin starts a login, and waits until it has written the URL.
+func (m *machine) startLogin(args ...string) pendingLogin {
+	m.t.Helper()
+	p := m.command("login", args...)
+	r, w := io.Pipe()
+	p.cmd.Stdout = io.MultiWriter(&p.stdout, w)
+	if err := p.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(r).ReadString('\n')
+	r.Close() // later writes fail: there are none
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return pendingLogin{p, m.page(line).Query().Get("user_code")}
+}
+
+// keeps fails the test unless the session is still the given one.
+func (m *machine) keeps(s idctest.Session) {
+	m.t.Helper()
+	if m.session("corp") != s {
+		m.t.Error("the session was not kept")
+	}
+}

@@ -1,0 +1,91 @@
+package examples_test
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+var arn = regexp.MustCompile(`^arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_ReadOnly_[0-9a-f]{16}/jane\.doe@example\.com\n$`)
+
+func TestCredentialProcess(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	r := m.run("credential-process", "-profile", "dev").ok()
+	var got struct {
+		Version                                                int
+		AccessKeyId, SecretAccessKey, SessionToken, Expiration string
+		AccountId                                              string
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Version != 1 || got.AccessKeyId == "" || got.SecretAccessKey == "" || got.SessionToken == "" || got.AccountId != "123456789012" {
+		t.Errorf("wrote %s", r.stdout)
+	}
+	// The credentials last an hour: no early time to ask again is given out.
+	expires, err := time.Parse(time.RFC3339, got.Expiration)
+	if err != nil || time.Until(expires) < 59*time.Minute {
+		t.Errorf("Expiration is %q (%v)", got.Expiration, err)
+	}
+	if r.stderr != "" {
+		t.Errorf("standard error: %s", r.stderr)
+	}
+}
+
+func TestAWSConfig(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	if r := m.run("aws-config", "-profile", "dev").ok(); !arn.MatchString(r.stdout) || r.stderr != "" {
+		t.Errorf("wrote %q and %q", r.stdout, r.stderr)
+	}
+	m.count(idctest.CreateTokenRefresh, 1)
+}
+
+func TestAWSConfigWithoutRegion(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.write(".aws/config", strings.ReplaceAll(configFile, "region = eu-west-1\n", ""))
+	m.run("aws-config", "-profile", "dev").failed("region", "AWS_REGION")
+}
+
+func TestRoleNotAssigned(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.write(".aws/config", strings.Replace(configFile, "ReadOnly", "Owner", 1))
+	m.run("credential-process", "-profile", "dev").failed("role not assigned", "Owner", "123456789012", "check")
+	m.run("aws-config", "-profile", "dev").failed("role not assigned", "Owner", "123456789012", "check")
+}
+
+func TestOAuth2Client(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	r := m.run("oauth2-client", "-profile", "dev", m.url+"/userinfo").ok()
+	var got struct{ Sub string }
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || got.Sub != "jane.doe@example.com" || r.stderr != "" {
+		t.Errorf("wrote %q and %q (%v)", r.stdout, r.stderr, err)
+	}
+	m.idc.RevokeAccessTokens() // a 401 costs a refresh, and is not seen
+	m.run("oauth2-client", "-profile", "dev", m.url+"/userinfo").ok()
+	m.count(idctest.CreateTokenRefresh, 1)
+
+	m.run("oauth2-client", "-profile", "dev", m.url+"/nothing").failed("404", "check the URL")
+	m.run("oauth2-client", "-profile", "dev", "http://api.example.com/").failed("http on api.example.com", "https")
+	m.run("oauth2-client", "-profile", "dev", "api.example.com").failed("https")
+	m.run("oauth2-client", "-profile", "dev", "https://a\x7f/").failed("URL")
+	m.run("oauth2-client", "-profile", "dev").failed("argument is missing", "oauth2-client -h")
+}
+
+func TestHelp(t *testing.T) {
+	m := newMachine(t)
+	for _, name := range []string{"quickstart", "login", "token", "credential-process", "aws-config", "oauth2-client"} {
+		r := m.run(name, "-h").ok()
+		if !strings.HasPrefix(r.stdout, "Usage: "+name+" ") || r.stderr != "" {
+			t.Errorf("%s -h wrote %q and %q", name, r.stdout, r.stderr)
+		}
+	}
+}
