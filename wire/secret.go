@@ -12,7 +12,12 @@ const redacted = "[redacted]"
 //
 // Every way of printing it (all fmt verbs, slog, encoding/json and other text
 // encoders) yields "[redacted]". Its value is read by converting it:
-// string(secret). The zero value is the empty secret.
+// string(secret). The zero value is the empty secret, and is printed as such.
+//
+// In a struct this holds for exported fields. An unexported field defeats it:
+// fmt may not call the methods of what it finds there, and prints the value.
+// A struct that keeps a Secret in an unexported field, and may be printed,
+// needs a Format or String method of its own.
 type Secret string
 
 // String returns "[redacted]", or "" for the empty secret.

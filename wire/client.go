@@ -1,0 +1,163 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Client calls the service at one endpoint. It is safe for concurrent use; its
+// fields must not be changed once it is in use.
+type Client struct {
+	// Endpoint is the service's base URL, such as EndpointFor returns. It is
+	// required, and must pass CheckEndpoint. A path in it is kept: operations
+	// are appended to it.
+	Endpoint string
+
+	// HTTPClient lends its Transport and its Timeout. nil means a client that
+	// all who leave it nil share: it keeps connections, takes a proxy from the
+	// environment, and gives up on a connection after 10 s, on the answer's
+	// header after 30 s, and on the whole call after a minute.
+	//
+	// Redirects are refused and cookies dropped whatever it says.
+	HTTPClient *http.Client
+
+	// UserAgent is the User-Agent header; "" means "awsoidc".
+	UserAgent string
+}
+
+// RegisterClient registers a public client (POST /client/register). The
+// registration serves any number of sign-ins until ClientSecretExpiresAt.
+//
+// Its errors are described in the package documentation. Among those of the
+// service are TypeInvalidClientMetadata, TypeInvalidRedirectURI,
+// TypeInvalidScope, TypeInvalidRequest, TypeUnsupportedGrantType and
+// TypeSlowDown.
+func (c *Client) RegisterClient(ctx context.Context, in *RegisterClientInput) (*RegisterClientOutput, error) {
+	cl := &call{operation: "RegisterClient", path: "/client/register"}
+	if err := in.check(); err != nil {
+		return nil, cl.refuse(err)
+	}
+	var a registerClientAnswer
+	meta, err := c.do(ctx, cl, in.body(), &a)
+	if err != nil {
+		return nil, err
+	}
+	return a.output(meta), nil
+}
+
+// StartDeviceAuthorization begins a device authorization (RFC 8628 section 3.1,
+// POST /device_authorization).
+//
+// Its errors are described in the package documentation. Among those of the
+// service are TypeInvalidClient, TypeInvalidRequest (also for a start URL that
+// it does not know), TypeUnauthorizedClient and TypeSlowDown.
+func (c *Client) StartDeviceAuthorization(ctx context.Context, in *StartDeviceAuthorizationInput) (*StartDeviceAuthorizationOutput, error) {
+	cl := &call{operation: "StartDeviceAuthorization", path: "/device_authorization"}
+	if err := in.check(); err != nil {
+		return nil, cl.refuse(err)
+	}
+	cl.secrets = secrets{in.ClientSecret}
+	var a startDeviceAuthorizationAnswer
+	meta, err := c.do(ctx, cl, in.body(), &a)
+	if err != nil {
+		return nil, err
+	}
+	return a.output(meta), nil
+}
+
+// CreateToken exchanges a device code, a refresh token or an authorization code
+// for an access token (POST /token).
+//
+// Its errors are described in the package documentation. Among those of the
+// service are, for a device code, TypeAuthorizationPending, TypeSlowDown,
+// TypeExpiredToken and TypeAccessDenied; for the other grants, TypeInvalidGrant;
+// for all, TypeInvalidClient. After a *SendError that is not Unspent, and after
+// a status of 500 or more, the service may have carried the operation out: a
+// code may be used up, a refresh token replaced.
+func (c *Client) CreateToken(ctx context.Context, in *CreateTokenInput) (*CreateTokenOutput, error) {
+	cl := &call{operation: "CreateToken", path: "/token"}
+	if err := in.check(); err != nil {
+		return nil, cl.refuse(err)
+	}
+	cl.secrets = secrets{in.ClientSecret, in.DeviceCode, in.Code, in.CodeVerifier, in.RefreshToken}
+	var a createTokenAnswer
+	meta, err := c.do(ctx, cl, in.body(), &a)
+	if err != nil {
+		return nil, err
+	}
+	return a.output(meta), nil
+}
+
+// call is one operation in progress.
+type call struct {
+	operation string
+	path      string
+	secrets   secrets
+}
+
+// secrets are what a request carries and no text may show. It is an array, as
+// it is made for every call and looked at in few.
+type secrets [5]Secret
+
+// refuse makes the error of an input, or a Client, that can't be used.
+func (cl *call) refuse(err error) error {
+	return fmt.Errorf("wire: %s: %w", cl.operation, err)
+}
+
+// do sends one request and reads its answer into out.
+func (c *Client) do(ctx context.Context, cl *call, in any, out answer) (Metadata, error) {
+	if ctx == nil {
+		return Metadata{}, cl.refuse(errors.New("the context is nil"))
+	}
+	u, err := c.url(cl.path)
+	if err != nil {
+		return Metadata{}, cl.refuse(err)
+	}
+	header, err := c.header()
+	if err != nil {
+		return Metadata{}, cl.refuse(err)
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return Metadata{}, cl.refuse(errors.New("the input can't be written as JSON"))
+	}
+	r, err := c.exchange(ctx, cl, u, header, body)
+	if err != nil {
+		return Metadata{}, err
+	}
+	if r.status < 200 || r.status > 299 {
+		return Metadata{}, cl.failure(&r)
+	}
+	if err := r.decode(out); err != nil {
+		return Metadata{}, cl.unusable(&r, err)
+	}
+	return cl.metadata(&r), nil
+}
+
+// url returns an operation's URL.
+func (c *Client) url(path string) (*url.URL, error) {
+	u, err := parseEndpoint(c.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("the endpoint %w", err)
+	}
+	if u.RawPath != "" {
+		return u.JoinPath(path), nil
+	}
+	u.Path = strings.TrimRight(u.Path, "/") + path
+	return u, nil
+}
+
+func (c *Client) header() (http.Header, error) {
+	agent := cmp.Or(c.UserAgent, "awsoidc")
+	if !isVisibleASCII(strings.ReplaceAll(agent, " ", "")) {
+		return nil, errors.New("UserAgent holds characters that a header can't carry; use printable ASCII")
+	}
+	values := [...]string{"application/json", agent}
+	return http.Header{"Content-Type": values[0:1:1], "User-Agent": values[1:2:2]}, nil
+}

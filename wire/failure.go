@@ -1,0 +1,220 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Bounds of an Error's members and texts, in bytes.
+const (
+	maxName        = 128 // of types, codes, reasons, regions and request IDs
+	maxDescription = 512
+	maxErrorText   = 2 << 10
+)
+
+const maxRetryAfter = 24 * time.Hour
+
+// errorBody is the JSON of an error. All but Type and Message are the
+// service's own; Message is what gateways in front of it write.
+type errorBody struct {
+	Type        string `json:"__type"`
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+	Message     string `json:"message"`
+	Reason      string `json:"reason"`
+	Region      string `json:"region"`
+	Endpoint    string `json:"endpoint"`
+}
+
+// failure makes an error of an answer whose status is not a success.
+func (cl *call) failure(r *reply) *Error {
+	if r.status >= 300 && r.status <= 399 {
+		return cl.unusable(r, redirectError(r.header))
+	}
+	var b errorBody
+	err := json.Unmarshal(r.body, &b)
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) && wrongType.Field != "" {
+		err = nil // that member is left empty; the others were read
+	}
+	e := cl.newError(r)
+	e.Code = cl.name(b.Code)
+	e.Type = cmp.Or(cl.exception(r.header.Get(headerErrorType)), cl.exception(b.Type), typeOfCode(b.Code))
+	e.Description = clean(cmp.Or(b.Description, b.Message), maxDescription, cl.secrets[:])
+	e.Reason = cl.name(b.Reason)
+	e.Region = cl.name(b.Region)
+	e.Endpoint = clean(b.Endpoint, maxHost, cl.secrets[:])
+	if e.Type == "" && e.Code == "" {
+		switch {
+		case r.tooLarge:
+			err = errTooLarge
+		case err != nil:
+			err = r.notJSON(err)
+		default:
+			err = errors.New("it names no error")
+		}
+		e.Err = cl.responseError(err)
+	}
+	return e
+}
+
+// unusable makes an error of an answer that the service does not give.
+func (cl *call) unusable(r *reply, cause error) *Error {
+	e := cl.newError(r)
+	e.Err = cl.responseError(cause)
+	return e
+}
+
+func (cl *call) responseError(cause error) error {
+	return fmt.Errorf("%w: %s", ErrResponse, clean(cause.Error(), maxDescription, cl.secrets[:]))
+}
+
+// newError returns an error with what the header tells.
+func (cl *call) newError(r *reply) *Error {
+	m := cl.metadata(r)
+	return &Error{
+		Operation:         cl.operation,
+		StatusCode:        r.status,
+		RequestID:         m.RequestID,
+		ExtendedRequestID: m.ExtendedRequestID,
+		CfID:              m.CfID,
+		RetryAfter:        retryAfter(r.header),
+	}
+}
+
+// sendError makes an error of a failure to send, or to read the answer.
+func (cl *call) sendError(ctx context.Context, err error, unspent bool) *SendError {
+	var withURL *url.Error
+	if errors.As(err, &withURL) && withURL.Err != nil {
+		err = withURL.Err
+	}
+	// A transport may report the context's cause, or its own words for it.
+	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		err = fmt.Errorf("%w: %w", ended, err)
+	}
+	text := err.Error()
+	if shown := clean(text, maxErrorText, cl.secrets[:]); shown != clean(text, maxErrorText, nil) {
+		err = &scrubbedError{text: shown, err: err}
+	}
+	return &SendError{Operation: cl.operation, Unspent: unspent, Err: err}
+}
+
+// scrubbedError stands for an error whose text held a secret. What it stands
+// for can be recognized with errors.Is, but not be had.
+type scrubbedError struct {
+	text string
+	err  error
+}
+
+func (e *scrubbedError) Error() string        { return e.text }
+func (e *scrubbedError) Is(target error) bool { return errors.Is(e.err, target) }
+
+// Header names in canonical form.
+const (
+	headerErrorType         = "X-Amzn-Errortype"
+	headerRequestID         = "X-Amzn-Requestid"
+	headerExtendedRequestID = "X-Amz-Id-2"
+	headerCfID              = "X-Amz-Cf-Id"
+)
+
+func (cl *call) metadata(r *reply) Metadata {
+	return Metadata{
+		RequestID:         cl.name(r.header.Get(headerRequestID)),
+		ExtendedRequestID: cl.name(r.header.Get(headerExtendedRequestID)),
+		CfID:              cl.name(r.header.Get(headerCfID)),
+	}
+}
+
+func (cl *call) name(s string) string {
+	shown := clean(s, maxName, cl.secrets[:])
+	if shown != s && isKnown(s) {
+		return s // a short secret may occur in it
+	}
+	return shown
+}
+
+// exception returns the exception's name out of forms such as
+// "com.amazonaws.ssooidc#SlowDownException:http://example.com/".
+func (cl *call) exception(s string) string {
+	s, _, _ = strings.Cut(s, ":")
+	if _, name, ok := strings.Cut(s, "#"); ok {
+		s = name
+	}
+	return cl.name(strings.TrimSpace(s))
+}
+
+// exceptions are the service's exceptions and their OAuth error codes. Where a
+// code stands for several, the first is what the code alone means.
+func exceptions() [14][2]string {
+	return [...][2]string{
+		{TypeAccessDenied, "access_denied"},
+		{TypeAuthorizationPending, "authorization_pending"},
+		{TypeExpiredToken, "expired_token"},
+		{TypeInternalServer, "server_error"},
+		{TypeInvalidClient, "invalid_client"},
+		{TypeInvalidClientMetadata, "invalid_client_metadata"},
+		{TypeInvalidGrant, "invalid_grant"},
+		{TypeInvalidRedirectURI, "invalid_redirect_uri"},
+		{TypeInvalidRequest, "invalid_request"},
+		{TypeInvalidRequestRegion, "invalid_request"},
+		{TypeInvalidScope, "invalid_scope"},
+		{TypeSlowDown, "slow_down"},
+		{TypeUnauthorizedClient, "unauthorized_client"},
+		{TypeUnsupportedGrantType, "unsupported_grant_type"},
+	}
+}
+
+func typeOfCode(code string) string {
+	for _, e := range exceptions() {
+		if e[1] == code {
+			return e[0]
+		}
+	}
+	return ""
+}
+
+func isKnown(s string) bool {
+	for _, e := range exceptions() {
+		if s == e[0] || s == e[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// redirectError says where an answer pointed; of the URL it shows the host.
+func redirectError(h http.Header) error {
+	target := "another URL"
+	if u, err := url.Parse(h.Get("Location")); err == nil && u.Host != "" {
+		target = u.Host
+	}
+	return fmt.Errorf("a redirect to %s was refused; check the endpoint", target)
+}
+
+// retryAfter reads a number of seconds or a date (RFC 9110 section 10.2.3). A
+// date is compared with the answer's own, where there is one: clocks differ.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if value == "" {
+		return 0
+	}
+	if strings.Trim(value, "0123456789") == "" {
+		return seconds(json.Number(value), maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}
