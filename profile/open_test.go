@@ -1,0 +1,184 @@
+package profile_test
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/idctest"
+	"github.com/awsoidc/awsoidc/profile"
+)
+
+var errRefused = errors.New("refused by the test")
+
+func refuse(context.Context, awsoidc.Verification) error { return errRefused }
+
+// serve starts a stand-in for AWS and points all services at it.
+func serve(t *testing.T) *idctest.Server {
+	t.Helper()
+	s := idctest.New()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	t.Setenv("AWS_ENDPOINT_URL", server.URL)
+	return s
+}
+
+// saveSession puts a session of s where the AWS CLI would.
+func saveSession(t *testing.T, home, key string, s *idctest.Server, startURL string) {
+	t.Helper()
+	if err := writeSession(home, key, s.Issue("sso:account:access"), startURL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeSession(home, key string, session idctest.Session, startURL string) error {
+	session.StartURL = startURL
+	data, err := json.Marshal(session)
+	if err != nil {
+		return err
+	}
+	name := tokenFile(home, key)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(name, data, 0o600)
+}
+
+func tokenFile(home, key string) string {
+	sum := sha1.Sum([]byte(key))
+	return filepath.Join(home, ".aws", "sso", "cache", hex.EncodeToString(sum[:])+".json")
+}
+
+// approve is the prompt of a person who approves at once.
+func approve(s *idctest.Server) awsoidc.Prompter {
+	return awsoidc.PromptFunc(func(_ context.Context, v awsoidc.Verification) error { return s.Approve(v.UserCode) })
+}
+
+func TestOpenFindsTheSessionOfTheAWSCLI(t *testing.T) {
+	for _, test := range []struct {
+		options  profile.Options
+		key      string // what the AWS CLI names the file by
+		startURL string
+		hint     string
+	}{
+		{profile.Options{Profile: "dev"}, "corp", "https://d-1234567890.awsapps.com/start", "run aws sso login --profile dev"},
+		{profile.Options{SSOSession: "corp"}, "corp", "https://d-1234567890.awsapps.com/start", "run aws sso login --sso-session corp"},
+		{profile.Options{Profile: "legacy"}, "https://d-0987654321.awsapps.com/start", "https://d-0987654321.awsapps.com/start", "run aws sso login --profile legacy"},
+		{profile.Options{Profile: "legacy", LoginHint: "ask nicely"}, "https://d-0987654321.awsapps.com/start", "https://d-0987654321.awsapps.com/start", "ask nicely"},
+		{profile.Options{StartURL: "https://x.awsapps.com/start", Region: "us-east-1"}, "https://x.awsapps.com/start", "https://x.awsapps.com/start", "call Login"},
+	} {
+		t.Run(test.hint, func(t *testing.T) {
+			home := newHome(t, ssoConfig)
+			s := serve(t)
+			if test.options.Profile == "legacy" {
+				s.Region = "us-west-2"
+			}
+			src, err := profile.Open(t.Context(), test.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			if _, err := src.Bearer(t.Context()); !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), test.hint) {
+				t.Errorf("without a session: %v", err)
+			}
+			saveSession(t, home, test.key, s, test.startURL)
+			again, err := profile.Open(t.Context(), test.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			if _, err := again.Bearer(t.Context()); err != nil {
+				t.Errorf("with a session: %v", err)
+			}
+		})
+	}
+}
+
+func TestOpenRole(t *testing.T) {
+	home := newHome(t, ssoConfig)
+	s := serve(t)
+	s.Accounts = []idctest.Account{{ID: "123456789012", Name: "dev", Email: "a@example.com", Roles: []string{"ReadOnly"}}}
+	saveSession(t, home, "corp", s, "https://d-1234567890.awsapps.com/start")
+	src, creds, err := profile.OpenRole(t.Context(), profile.Options{Profile: "dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	c, err := creds.Retrieve(t.Context())
+	if err != nil || !c.HasKeys() || c.AccountID != "123456789012" {
+		t.Errorf("got %+v, %v", c.AccountID, err)
+	}
+}
+
+func TestOpenRoleErrors(t *testing.T) {
+	newHome(t, ssoConfig+"[profile account]\nsso_session = corp\nsso_account_id = 123456789012\n")
+	for _, test := range []struct {
+		options profile.Options
+		want    string
+	}{
+		{profile.Options{Profile: "token"}, "config: [profile token] has no sso_account_id: add the AWS account's number"},
+		{profile.Options{Profile: "account"}, "config: [profile account] has no sso_role_name: add the name of the permission set"},
+		{profile.Options{SSOSession: "corp"}, "profile: role credentials need a profile that names sso_account_id and sso_role_name"},
+	} {
+		_, _, err := profile.OpenRole(t.Context(), test.options)
+		if !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("got %v, want %s", err, test.want)
+		}
+	}
+}
+
+// What the token source refuses is said with the place in the file.
+func TestOpenNamesTheSection(t *testing.T) {
+	newHome(t, "[profile dev]\nsso_session = corp\n[sso-session corp]\nsso_start_url = http://example.com\nsso_region = us-east-1\n")
+	_, err := profile.Open(t.Context(), profile.Options{Profile: "dev"})
+	if !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "config: [sso-session corp]: ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOpenWithoutHome(t *testing.T) {
+	home := newHome(t, ssoConfig)
+	t.Setenv("HOME", "relative")
+	t.Setenv("USERPROFILE", "relative")
+	_, err := profile.Open(t.Context(), profile.Options{Profile: "dev"})
+	if !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "set HOME, or Options.CacheDir") {
+		t.Errorf("got %v", err)
+	}
+	src, err := profile.Open(t.Context(), profile.Options{Profile: "dev", CacheDir: home})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.Close()
+}
+
+// The SDK for Go itself finds the session that Login saves.
+func TestLoginSavesForTheSDK(t *testing.T) {
+	newHome(t, ssoConfig)
+	s := serve(t)
+	t.Setenv("AWS_ENDPOINT_URL_SSO", os.Getenv("AWS_ENDPOINT_URL"))
+	src, err := profile.Open(t.Context(), profile.Options{Profile: "dev", Prompt: approve(s)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if err := src.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithSharedConfigProfile("dev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cfg.Credentials.Retrieve(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
