@@ -1,0 +1,137 @@
+// Package awsoidc signs a Go program in to AWS through IAM Identity Center, as
+// a person, and hands the result to what Go code already speaks:
+// oauth2.TokenSource, smithy's bearer.TokenProvider, http.Client and
+// aws.CredentialsProvider. The session is shared with the AWS CLI and the AWS
+// SDKs.
+//
+//	src, err := profile.Open(ctx, profile.Options{Profile: "dev", Prompt: prompt.Terminal(os.Stderr)})
+//	if err != nil {
+//		return err
+//	}
+//	defer src.Close()
+//	err = src.Login(ctx)                                     // a person approves
+//	client := src.Client("https://api.example.com")          // for an HTTP API
+//	creds := src.RoleCredentials("123456789012", "ReadOnly") // for the AWS SDK
+//
+// # Which constructor
+//
+// All of them give the same [TokenSource].
+//
+//   - A program whose user has an AWS config file calls Open of package
+//     profile, or LoadDefaultConfig there in place of the SDK's. They are the
+//     only ones to read the environment and config files.
+//   - A program with a configuration of its own calls [New]. Nothing is read
+//     but the [Config].
+//   - A test calls New with the in-memory transport of package idctest, a fake
+//     Identity Center that approves, denies and fails as told.
+//
+// Package prompt shows a person in a terminal what to do; any [Prompter] may
+// take its place.
+//
+// # What a TokenSource does
+//
+// A token is fetched from memory; failing that from the [cache.Store]; failing
+// that it is refreshed. A person is involved by [TokenSource.Login] alone, or
+// by whoever asks for a token where [Config].LoginOnDemand is set.
+//
+//   - A token is replaced well before its expiry (by a third of its lifetime,
+//     at most 20 minutes and a little), in the background: until it expires,
+//     nobody waits, and failures are logged and tried again with a backoff.
+//   - The first use in a process of a stored token that is due waits for its
+//     refresh, for 5 s at most, so that a program which ends at once does not
+//     take the refresh down with it.
+//   - After the expiry all who ask wait for one refresh, each as long as its
+//     own context allows, and share its outcome. A caller who gives up does
+//     not end it.
+//   - A refresh happens once for all processes that share the store: it is
+//     sent under a lock, after what is stored was read again. Refresh tokens
+//     may be good for one use; none is sent twice, unless the outcome of the
+//     first time is unknown.
+//   - What was refreshed and can't be saved is kept in memory, used, and saved
+//     as soon as that is possible. While the present token is valid, no
+//     refresh is begun that could not be saved.
+//   - A session that the service has ended gives [ErrLoginRequired], and is
+//     not asked for again until the store holds another.
+//   - A token has expired when the wall clock or the monotonic clock says so:
+//     a clock that is set back serves no dead token.
+//
+// Caches above a source, such as those of oauth2.NewClient and aws.Config, ask
+// again only when what they hold expires, and block their callers meanwhile.
+// So the Expiry of a token and the Expires of credentials say when to ask
+// again, which is earlier. The true expiry is in the token's
+// Extra("expires_at"), in [TokenSource.RetrieveBearerToken] and in
+// [RoleCredentials.Current].
+//
+// # What it can't promise
+//
+//   - A process that is killed between a refresh's answer and its saving loses
+//     the session where the service takes a refresh token once only. Call
+//     [TokenSource.Close] before the process ends: it waits for what is under
+//     way.
+//   - The AWS CLI and SDKs refresh without a lock. This package refreshes
+//     earlier than they do, and takes over what they have saved; but where two
+//     of them collide, the session can be lost to all.
+//   - The service may end a session, and refuse an access token, before its
+//     expiry. [TokenSource.Client] notices a 401 and refreshes at once; others
+//     call [TokenSource.Invalidate].
+//   - The lock is as good as the file system's: some network file systems have
+//     none that works between machines.
+//
+// # Security
+//
+//   - Tokens, client secrets and codes reach no error, no log and no format
+//     verb. They are in memory, in the store, and in the requests that need
+//     them.
+//   - Everything is sent by https, or http to a loopback address. No redirect
+//     is followed by a request of this package, whatever the caller's
+//     http.Client says. A client made by Client sends the token to the origins
+//     it was given and to no others; one made by oauth2.NewClient sends it
+//     wherever it is told to, a redirect's target included.
+//   - Answers are bounded; tokens are held to visible ASCII before they are
+//     stored or put in a header.
+//   - A [cache.Dir] makes its folder with mode 0700 and its files with 0600. A
+//     record that is a link, or that others own or may write, is not used: the
+//     session is then kept in memory.
+//   - Whoever can read the store can act as the person until the session ends.
+//     Where that is too much, give no Store: the session is then kept in
+//     memory, and every process signs in for itself.
+//   - Access tokens are opaque. An ID token is passed on unverified: verify it
+//     before you trust a claim.
+//   - A device code can be phished: anyone can send a link that asks to
+//     approve their own sign-in. Whoever approves must compare the code and
+//     approve only what they have started.
+//
+// # Concurrency
+//
+// Everything exported is safe for concurrent use, except that a Config must
+// not change while New reads it. A token that is returned is a copy: the
+// caller may change it. No timer and no goroutine is left idle; there is one
+// while a refresh or a sign-in is under way, and Close waits for it. A source
+// that is forgotten without Close loses at most a refresh that the end of the
+// process interrupts.
+//
+// # Compatibility with the AWS CLI
+//
+// With a cache.Dir on ~/.aws/sso/cache, which is what package profile uses,
+// the session is the AWS CLI's: same file names, same members, keyed by the
+// sso-session's name or else by the start URL. Either side uses what the other
+// signed in to or refreshed, and reuses its client registration, save that one
+// for the CLI's authorization code grant is not good for a device code. The
+// members issuedAt, idToken and scope are added; those of other tools are
+// kept. A session of another start URL or region under the same name is not
+// used, and stays until a sign-in replaces it. "aws sso logout" signs out here,
+// too.
+//
+// # Errors
+//
+// Errors wrap the sentinels below, which errors.Is finds; a context's error is
+// its cause. Where the service answered, errors.As finds its *wire.Error, with
+// the request ID that AWS support asks for, and an *oauth2.RetrieveError. Each
+// is one line, and says what to do.
+//
+// # Versions
+//
+// This is version 0: names may still change. The authorization code grant,
+// logout, the exchange of other issuers' tokens, and stores beyond a folder and
+// memory are not there yet.
+package awsoidc
