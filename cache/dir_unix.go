@@ -21,7 +21,7 @@ const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_CLOEXEC
 func isBusy(error) bool { return false }
 
 // checkAccess refuses a file that others could change, now or through another
-// of its names. errTorn means that it was just replaced.
+// of its names, or that has none left (errReplaced).
 func checkAccess(file *os.File, info fs.FileInfo) error {
 	stat, path, self := info.Sys().(*syscall.Stat_t), file.Name(), os.Geteuid()
 	folder, err := newOwner(filepath.Dir(path))
@@ -29,7 +29,7 @@ func checkAccess(file *os.File, info fs.FileInfo) error {
 	case err != nil:
 		return err
 	case stat.Nlink == 0:
-		return errTorn
+		return errReplaced
 	case stat.Nlink > 1:
 		return unsafeFile(path, fmt.Sprintf("is one of %d names of a file (hard links); remove it", stat.Nlink))
 	case int(stat.Uid) != self && (folder == nil || int(stat.Uid) != folder.UID):

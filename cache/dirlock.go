@@ -75,8 +75,8 @@ func (d *Dir) tryLock(path string) (*os.File, error) {
 		return nil, err
 	}
 	file, err := openLock(path)
-	if errors.Is(err, errTorn) {
-		return nil, nil
+	if errors.Is(err, errReplaced) || errors.Is(err, errTorn) {
+		return nil, nil // removed just now, or another process has it open
 	}
 	if err != nil {
 		return nil, err

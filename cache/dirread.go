@@ -13,38 +13,49 @@ import (
 	"time"
 )
 
+// A file may stay half written for tornFor: the AWS CLI was seen to take up to
+// 25 ms. On a busy machine that may pass between two looks, so that there are
+// tornLooks at least.
 const (
-	// tornFor is how long a file may stay half written. The AWS CLI was seen
-	// to take up to 25 ms.
-	tornFor = 50 * time.Millisecond
-	// tornPoll is the longest pause between two looks at such a file.
-	tornPoll = 10 * time.Millisecond
+	tornFor   = 50 * time.Millisecond
+	tornLooks = 7
+	tornPause = 10 * time.Millisecond // at most, between two looks
 )
 
-// errTorn means that a file was met in the middle of a change.
-var errTorn = errors.New("cache: the file is being written")
+// maxReplaced bounds how often a file is opened again because it was replaced:
+// on a file system that counts no links it would seem so every time.
+const maxReplaced = 1000
+
+var (
+	errTorn     = errors.New("cache: the file is being written in place")
+	errReplaced = errors.New("cache: the file was replaced after it was opened")
+)
 
 // read returns the contents of a record's file. The error wraps ErrMiss where
 // there is none, and where it stays half written.
 func (d *Dir) read(ctx context.Context, path string) ([]byte, error) {
-	if ctx.Err() != nil {
-		return nil, contextError(ctx)
-	}
-	for start := time.Now(); ; {
+	start, torn, replaced := time.Now(), 0, 0
+	for {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("cache: reading %s: %w", path, contextError(ctx))
+		}
 		record, err := readOnce(path)
 		switch {
-		case isAbsent(err):
-			return nil, d.missing()
 		case err == nil:
 			return record, nil
+		case isAbsent(err):
+			return nil, d.missing()
+		case errors.Is(err, errReplaced) && replaced < maxReplaced:
+			replaced++
+			continue
 		case !errors.Is(err, errTorn):
 			return nil, prefixed(err)
-		case time.Since(start) >= tornFor:
+		}
+		torn++
+		if torn >= tornLooks && time.Since(start) >= tornFor {
 			return nil, fmt.Errorf("%w: %s is not complete JSON", ErrMiss, path)
 		}
-		if err := pause(ctx, tornPoll); err != nil {
-			return nil, fmt.Errorf("cache: waiting for %s to be complete: %w", path, err)
-		}
+		_ = pause(ctx, tornPause) // the loop looks at ctx
 	}
 }
 
