@@ -41,7 +41,11 @@ func (p Program) Main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-	if err := p.Run(ctx, args); err != nil {
+	err = p.Run(ctx, args)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted; run it again")
+	}
+	if err != nil {
 		p.fail(err)
 	}
 }
