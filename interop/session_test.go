@@ -1,0 +1,111 @@
+package interop
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// signIn signs in with ./examples/login.
+func (h *host) signIn(s signIn, args ...string) {
+	h.t.Helper()
+	out := h.must("login", append([]string{"-profile", s.profile, "-no-browser"}, args...)...)
+	if u, err := url.Parse(strings.TrimSuffix(out, "\n")); err != nil || u.Host == "" || u.Query().Get("user_code") == "" {
+		h.t.Errorf("./examples/login printed %q, want the URL to open", out)
+	}
+}
+
+// TestSession checks that every client takes credentials from a session that
+// ./examples/login left, and has no need to change it.
+func TestSession(t *testing.T) {
+	for _, s := range []signIn{dev, legacy} {
+		t.Run(s.profile, func(t *testing.T) {
+			h := newHost(t)
+			h.signIn(s)
+			h.record(s.token)
+			h.record(s.registration)
+			before := h.snapshot()
+			each(t, s, func(t *testing.T, c client) {
+				h := h.in(t)
+				accepts(t, h, c, s)
+				if after := h.snapshot(); after != before {
+					t.Errorf("the cache holds\n%safter the client, and before it\n%s", after, before)
+				}
+			})
+		})
+	}
+}
+
+// TestRefreshInTurn checks that every client refreshes a session which this
+// library wrote, that this library goes on from what the client wrote, and the
+// client from that.
+func TestRefreshInTurn(t *testing.T) {
+	each(t, dev, func(t *testing.T, c client) {
+		h := newHost(t)
+		h.signIn(dev)
+		first := h.accessToken(dev)
+
+		h.expire(dev)
+		accepts(t, h, c, dev)
+		if n := h.refreshes(); n != 1 {
+			t.Fatalf("the client refreshed %d times, want once", n)
+		}
+		theirs := h.accessToken(dev)
+		if theirs == first || theirs != h.record(dev.token)["accessToken"] || h.refreshes() != 1 {
+			t.Errorf("the client's session was not adopted (%d refreshes)", h.refreshes())
+		}
+
+		h.expire(dev)
+		ours := h.accessToken(dev)
+		if ours == theirs || h.refreshes() != 2 {
+			t.Errorf("the client's session was not refreshed (%d refreshes)", h.refreshes())
+		}
+		before := h.snapshot()
+		accepts(t, h, c, dev)
+		if h.refreshes() != 2 || h.snapshot() != before {
+			t.Errorf("the client did not adopt this library's session (%d refreshes)", h.refreshes())
+		}
+		if n := h.registrations(); n != 1 {
+			t.Errorf("%d clients were registered, want one", n)
+		}
+		h.noReuse()
+	})
+}
+
+// TestCredentialProcess checks that every client takes what
+// ./examples/credential-process prints.
+func TestCredentialProcess(t *testing.T) {
+	h := newHost(t)
+	h.signIn(dev)
+	config := h.read(h.path(".aws/config"))
+	h.write(h.path(".aws/config"), fmt.Appendf(config, "\n[profile %s]\nregion = eu-west-1\ncredential_process = %s -profile %s\n",
+		process.profile, filepath.ToSlash(filepath.Join(programs, "credential-process")), dev.profile))
+	each(t, process, func(t *testing.T, c client) {
+		h := h.in(t)
+		h.expire(dev)
+		before := h.refreshes()
+		accepts(t, h, c, process)
+		if n := h.refreshes() - before; n != 1 {
+			t.Errorf("%d refreshes, want one", n)
+		}
+	})
+}
+
+// TestLoadDefaultConfig checks that the official STS client works with what
+// profile.LoadDefaultConfig returns, in a program of its own.
+func TestLoadDefaultConfig(t *testing.T) {
+	for _, s := range []signIn{dev, legacy} {
+		t.Run(s.profile, func(t *testing.T) {
+			h := newHost(t)
+			h.signIn(s)
+			wantRole(t, strings.TrimSuffix(h.must("aws-config", "-profile", s.profile), "\n"), s)
+			if n := h.srv.Count(idctest.GetCallerIdentity).Succeeded; n != 1 {
+				t.Errorf("STS was asked %d times, want once", n)
+			}
+		})
+	}
+}
