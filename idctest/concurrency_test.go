@@ -98,13 +98,30 @@ func TestHangHoldsNothing(t *testing.T) {
 // TestForgetsTheOldest checks that what a server remembers is bounded.
 func TestForgetsTheOldest(t *testing.T) {
 	srv := idctest.New()
-	first, second := srv.Issue("sso:account:access"), srv.Issue("sso:account:access")
-	for range 10_000 - 1 {
-		srv.Issue("sso:account:access")
+	var issued []idctest.Session
+	for range 10_002 {
+		issued = append(issued, srv.Issue("sso:account:access"))
 	}
-	_, err := refreshSession(t, srv, first)
-	wantException(t, err, "InvalidClientException")
-	if _, err := refreshSession(t, srv, second); err != nil {
-		t.Error(err)
+	for _, s := range issued[:2] {
+		_, err := refreshSession(t, srv, s)
+		wantException(t, err, "InvalidClientException")
+	}
+	for _, s := range []idctest.Session{issued[2], issued[3], issued[10_001]} {
+		if _, err := refreshSession(t, srv, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestCountedBeforeAnswered checks that a client which has its answer, or
+// knows that none comes, finds itself counted and logged.
+func TestCountedBeforeAnswered(t *testing.T) {
+	srv := idctest.New()
+	srv.Inject(idctest.CreateToken, idctest.Fault{ResetBefore: true, Times: 200}, idctest.Fault{BodySize: 64 << 10, Times: 200})
+	for n := 1; n <= 400; n++ {
+		post(t.Context(), srv.Transport(), "https://idc.example", "{}")
+		if got := srv.Count(idctest.CreateToken).Failed; got != n || len(srv.Log()) != n {
+			t.Fatalf("after %d requests: %d counted, %d logged", n, got, len(srv.Log()))
+		}
 	}
 }

@@ -214,6 +214,7 @@ func TestDeviceCodeIsBoundToItsClient(t *testing.T) {
 	_, err := b.poll()
 	wantException(t, err, wire.TypeInvalidGrant)
 	b.clientID = a.clientID // with b's secret
+	wantException(t, b.start(), wire.TypeInvalidClient)
 	_, err = b.poll()
 	wantException(t, err, wire.TypeInvalidClient)
 	if _, err := a.poll(); err != nil {

@@ -62,9 +62,10 @@ func TestBrokenConnections(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			srv := idctest.New()
-			ts := httptest.NewServer(srv)
+			ts := httptest.NewTLSServer(srv)
 			defer ts.Close()
-			fresh := &http.Transport{DisableKeepAlives: true} // net/http retries on a connection used before
+			fresh := ts.Client().Transport.(*http.Transport)
+			fresh.DisableKeepAlives = true // net/http retries on a connection used before
 			for _, rt := range []http.RoundTripper{srv.Transport(), fresh} {
 				s := srv.Issue("sso:account:access")
 				before, reuses := srv.Count(idctest.CreateTokenRefresh), srv.Reuses()

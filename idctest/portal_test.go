@@ -85,10 +85,20 @@ func TestPortalRefuses(t *testing.T) {
 	_, err = portal.ListAccountRoles(t.Context(), &sso.ListAccountRolesInput{AccessToken: &token, AccountId: aws.String("000000000000")})
 	wantException(t, err, "ForbiddenException")
 
-	for _, typ := range []string{"TooManyRequestsException", "ResourceNotFoundException"} {
+	for typ, status := range map[string]int{
+		"TooManyRequestsException": 429, "ResourceNotFoundException": 404, "UnauthorizedException": 401,
+		"ForbiddenException": 403, "InternalServerException": 500, "InvalidRequestException": 400,
+	} {
 		srv.Inject(idctest.GetRoleCredentials, idctest.Fault{Type: typ, Description: "later"})
-		wantException(t, get("123456789012", "ReadOnly"), typ)
+		err := get("123456789012", "ReadOnly")
+		wantException(t, err, typ)
+		var re *awshttp.ResponseError
+		if !errors.As(err, &re) || re.HTTPStatusCode() != status {
+			t.Errorf("%s: %v, want status %d", typ, err, status)
+		}
 	}
+	_, err = portal.ListAccountRoles(t.Context(), &sso.ListAccountRolesInput{AccessToken: &token, AccountId: aws.String("123456789012"), MaxResults: aws.Int32(101)})
+	wantException(t, err, "InvalidRequestException")
 	var throttled *ssotypes.TooManyRequestsException
 	srv.Inject(idctest.GetRoleCredentials, idctest.Fault{Status: 429, Description: "later"})
 	if err := get("123456789012", "ReadOnly"); !errors.As(err, &throttled) || *throttled.Message != "later" {
@@ -116,8 +126,10 @@ func TestCallerIdentityRefuses(t *testing.T) {
 		wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, "other"), "InvalidClientTokenId")
 		wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, ""), "InvalidClientTokenId")
 		wantException(t, who(*c.AccessKeyId, "other", *c.SessionToken), "SignatureDoesNotMatch")
-		srv.Inject(idctest.GetCallerIdentity, idctest.Fault{Type: "Throttling", Description: "Rate exceeded"})
-		wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken), "Throttling")
+		for _, f := range []idctest.Fault{{Type: "Throttling", Description: "Rate exceeded"}, {Type: "InternalFailure", Status: 500}} {
+			srv.Inject(idctest.GetCallerIdentity, f)
+			wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken), f.Type)
+		}
 		time.Sleep(15 * time.Minute)
 		wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken), "ExpiredToken")
 	})

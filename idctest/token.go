@@ -77,7 +77,7 @@ func (s *Server) refresh(now time.Time, c *client, token string) *answer {
 		}
 		return invalid
 	}
-	if !t.session.live(now.Add(time.Second)) { // less can't be said in expiresIn
+	if t.session.over || t.session.expires.Sub(now) < time.Second { // less can't be said in expiresIn
 		return invalid
 	}
 	next := token

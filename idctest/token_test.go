@@ -133,9 +133,17 @@ func TestLifetimes(t *testing.T) {
 		if token.ExpiresIn != 900 {
 			t.Errorf("expiresIn %d, want 900: no longer than the session", token.ExpiresIn)
 		}
-		time.Sleep(15 * time.Minute)
-		_, err = s.refresh(*token.RefreshToken)
+		time.Sleep(15*time.Minute - time.Second)
+		if token, err = s.refresh(*token.RefreshToken); err != nil || token.ExpiresIn != 1 {
+			t.Fatalf("in the last second: %+v, %v", token, err)
+		}
+		time.Sleep(time.Second / 2)
+		if _, err = roleCredentials(t, srv, *token.AccessToken); err != nil {
+			t.Error(err)
+		}
+		_, err = s.refresh(*token.RefreshToken) // expiresIn would have to be 0
 		wantException(t, err, wire.TypeInvalidGrant)
+		time.Sleep(time.Second / 2)
 		_, err = roleCredentials(t, srv, *token.AccessToken)
 		wantException(t, err, "UnauthorizedException")
 	})

@@ -113,7 +113,6 @@ func TestTransportContext(t *testing.T) {
 
 		// A request body that never ends does not keep the server.
 		r, w := io.Pipe()
-		defer w.Close()
 		ctx, cancel = context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(boom) })
 		req, err := http.NewRequestWithContext(ctx, "POST", "https://idc.example/token", r)
@@ -122,6 +121,9 @@ func TestTransportContext(t *testing.T) {
 		}
 		if _, err := rt.RoundTrip(req); err != boom {
 			t.Errorf("got %v, want the cause", err)
+		}
+		if _, err := w.Write([]byte("{")); err != io.ErrClosedPipe {
+			t.Errorf("the request's body was not closed: %v", err)
 		}
 	}) // which fails if a goroutine is left
 }
