@@ -125,7 +125,7 @@ func TestCallerIdentityRefuses(t *testing.T) {
 		wantException(t, who("ASIAAAAAAAAAAAAAAAAA", *c.SecretAccessKey, *c.SessionToken), "InvalidClientTokenId")
 		wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, "other"), "InvalidClientTokenId")
 		wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, ""), "InvalidClientTokenId")
-		wantException(t, who(*c.AccessKeyId, "other", *c.SessionToken), "SignatureDoesNotMatch")
+		wantException(t, who(*c.AccessKeyId, "another secret access key", *c.SessionToken), "SignatureDoesNotMatch")
 		for _, f := range []idctest.Fault{{Type: "Throttling", Description: "Rate exceeded"}, {Type: "InternalFailure", Status: 500}} {
 			srv.Inject(idctest.GetCallerIdentity, f)
 			wantException(t, who(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken), f.Type)
