@@ -62,7 +62,7 @@ func TestTokenSavesRefresh(t *testing.T) {
 				t.Errorf("the refreshed session was not saved: %+v", s)
 			}
 			m.count(idctest.CreateTokenRefresh, 1)
-			m.signInAgainWith(s)
+			m.expire(s)
 			m.run("token", "-profile", "dev").ok()
 			if n := m.idc.Reuses(); n != 0 {
 				t.Errorf("a refresh token was used again %d times", n)
@@ -71,8 +71,22 @@ func TestTokenSavesRefresh(t *testing.T) {
 	}
 }
 
-// signInAgainWith makes the stored token expire.
-func (m *machine) signInAgainWith(s idctest.Session) {
+// A refresh that takes longer than a caller waits for it, 5 s, goes on; the
+// program must not end before it is saved.
+func TestTokenWaitsForSlowRefresh(t *testing.T) {
+	m := newMachine(t)
+	old := m.signIn(time.Minute)
+	m.idc.Inject(idctest.CreateTokenRefresh, idctest.Fault{LatencyAfter: 5500 * time.Millisecond})
+	if r := m.run("token", "-profile", "dev").ok(); r.stdout != old.AccessToken+"\n" {
+		t.Errorf("wrote %q, want the token that is still valid", r.stdout)
+	}
+	if s := m.session("corp"); s.RefreshToken == old.RefreshToken {
+		t.Error("the program ended in the middle of a refresh, and lost the session")
+	}
+}
+
+// expire makes the stored token expire.
+func (m *machine) expire(s idctest.Session) {
 	m.t.Helper()
 	s.ExpiresAt = time.Now().Add(-time.Minute).UTC().Truncate(time.Second)
 	m.write(tokenFile("corp"), m.encode(s))
