@@ -135,6 +135,25 @@ func TestAssumeRoleChain(t *testing.T) {
 	}
 }
 
+// Where the SDK takes keys although there are SSO settings, so does the chain.
+func TestAssumeRoleChainFromKeys(t *testing.T) {
+	newHome(t, mixedConfig)
+	sts := &roles{next: http.NotFoundHandler()}
+	server := httptest.NewServer(sts)
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL_STS", server.URL)
+	cfg, err := profile.LoadDefaultConfig(t.Context(), config.WithSharedConfigProfile("keys-chain-over-sso"), config.WithRegion("us-east-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cfg.Credentials.Retrieve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(sts.got) != 1 || sts.got[0].signed != "AKIDPROFILE us-east-1" {
+		t.Errorf("got %v", sts.got)
+	}
+}
+
 // As with the SDK, a chain that needs a code and has no one to ask does not load.
 func TestAssumeRoleChainWithoutTokenProvider(t *testing.T) {
 	newHome(t, chainConfig)

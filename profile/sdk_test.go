@@ -167,7 +167,7 @@ func sameChoice(t *testing.T, opts []option) string {
 		return "error"
 	}
 	want := kind(theirs.Credentials)
-	if explicit := isExplicit(opts); want == "SDK's SSO" && !explicit {
+	if want == "SDK's SSO" && resolve(opts).Credentials == nil {
 		want = "our SSO"
 		if kind(ours.Credentials) == "unknown" { // a profile without account and role
 			if _, err := ours.Credentials.Retrieve(t.Context()); !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "has no sso_account_id") {
@@ -189,18 +189,22 @@ func sameChoice(t *testing.T, opts []option) string {
 	if (ours.BearerAuthTokenProvider == nil) != (theirs.BearerAuthTokenProvider == nil) {
 		t.Errorf("bearer provider is %T, the SDK's %T", ours.BearerAuthTokenProvider, theirs.BearerAuthTokenProvider)
 	}
+	if o := resolve(opts); o.BearerAuthTokenProvider != nil {
+		if token, err := ours.BearerAuthTokenProvider.RetrieveBearerToken(t.Context()); err != nil || token.Value != "explicit" {
+			t.Errorf("the caller's bearer provider was replaced: %v", err)
+		}
+	}
 	if ours.Region != theirs.Region || aws.ToString(ours.BaseEndpoint) != aws.ToString(theirs.BaseEndpoint) || len(ours.ConfigSources) != len(theirs.ConfigSources) {
 		t.Error("the config differs elsewhere")
 	}
 	return want
 }
 
-func isExplicit(opts []option) bool {
-	var o config.LoadOptions
+func resolve(opts []option) (o config.LoadOptions) {
 	for _, fn := range opts {
 		fn(&o)
 	}
-	return o.Credentials != nil
+	return o
 }
 
 func TestLoadDefaultConfigErrors(t *testing.T) {

@@ -68,7 +68,7 @@ func TestReaderAgreesWithSDK(t *testing.T) {
 		compareWithSDK(t, dir, "[profile a]\nregion = one\nsso_region = one\n[sso-session corp]\nsso_region = one\n", data)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 1000 {
+	for range 400 {
 		compareWithSDK(t, dir, randomFile(r), "")
 		compareWithSDK(t, dir, "[profile a]\n"+randomFile(r), "[a]\n"+randomFile(r))
 	}
