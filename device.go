@@ -70,9 +70,9 @@ func (s *TokenSource) joinLogin(ctx context.Context) (*signIn, error) {
 	if s.login == nil {
 		flightCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		l := &signIn{cancel: cancel}
-		s.logins.Add(1)
+		s.work.Add(1)
 		l.call = flight.Start(ctx, func(context.Context) (struct{}, error) {
-			defer s.logins.Done()
+			defer s.work.Done()
 			defer cancel()
 			err := s.signIn(flightCtx)
 			s.mu.Lock()

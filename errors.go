@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -37,10 +38,11 @@ var (
 
 // failure is an error of this package: what happened, why, and what to do.
 type failure struct {
-	kind   error  // a sentinel above, or nil
-	what   string // what failed, where kind does not say it
-	cause  error  // may be nil
-	advice string // what to do next
+	kind   error     // a sentinel above, or nil
+	what   string    // what failed, where kind does not say it
+	cause  error     // may be nil
+	advice string    // what to do next
+	retry  time.Time // when to try again, where that is known
 }
 
 func (e *failure) Error() string {

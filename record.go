@@ -268,7 +268,7 @@ func (r *registration) encode() []byte {
 
 // keys names the records of one configuration in its store.
 type keys struct {
-	token, registration string
+	token, registration, attempt string
 	// bound is set where a record carries its key: everywhere but in the AWS
 	// CLI's folder, where start URL and region must match instead.
 	bound bool
@@ -280,12 +280,13 @@ func (c *Config) keys() keys {
 		if token == "" {
 			token = c.StartURL
 		}
-		return keys{token: token, registration: cliRegistrationKey(c)}
+		return keys{token: token, registration: cliRegistrationKey(c), attempt: token + "\x00awsoidc attempt"}
 	}
 	config := append([]string{c.Namespace, c.Endpoints.OIDC, c.Region, c.StartURL, c.SessionName}, c.Scopes...)
 	return keys{
 		token:        hashKey("session", config),
 		registration: hashKey("registration", append(config, c.ClientName)),
+		attempt:      hashKey("attempt", config),
 		bound:        true,
 	}
 }

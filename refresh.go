@@ -29,6 +29,12 @@ const (
 	// refusalPatience is how long a tool that takes no lock is given to save a
 	// session that it may have refreshed just before us.
 	refusalPatience = time.Second
+	// saveGrace is how long callers wait for the store to save what the
+	// service gave. A program may end as soon as it has its token, so they do
+	// wait while all is well.
+	saveGrace = 2 * time.Second
+	// noteTimeout bounds the saving of a note about a failed refresh.
+	noteTimeout = 2 * time.Second
 )
 
 var (
@@ -60,13 +66,43 @@ func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]
 //	lock → read → usable and not due? adopt it → reserve the write → send → write → unlock
 type refresh struct {
 	*TokenSource
-	result   *lease[*session] // what to publish
-	replaces wire.Secret      // the refresh token of the record that result replaces
+	queued   time.Time // when it began to wait for the lock
+	started  time.Time // when it first sent something
 	sends    int
+	replaces wire.Secret      // the refresh token of the record that result replaces
+	result   *lease[*session] // what to publish
+	obtained chan struct{}    // closed when result came from the service
 }
 
 func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
-	err := r.update(ctx, r.exclusive)
+	r.queued = r.tokens.now().time()
+	r.obtained = make(chan struct{})
+	updated := make(chan error, 1)
+	r.work.Go(func() { updated <- r.update(ctx, r.exclusive) })
+	select {
+	case err := <-updated:
+		return r.settle(ctx, err)
+	case <-r.obtained:
+	}
+	grace := time.NewTimer(saveGrace)
+	defer grace.Stop()
+	select {
+	case err := <-updated:
+		return r.settle(ctx, err)
+	case <-grace.C:
+		// The store goes on trying to save it, with the lock held. Whoever
+		// needs the token need not wait for that.
+		r.work.Go(func() {
+			if l, err := r.settle(ctx, <-updated); err == nil {
+				r.tokens.publish(l)
+			}
+		})
+		return r.result, nil
+	}
+}
+
+// settle turns the outcome of the update into that of the refresh.
+func (r *refresh) settle(ctx context.Context, err error) (*lease[*session], error) {
 	switch {
 	case r.result != nil && (err == nil || errors.Is(err, errUnchanged)):
 		r.forgetUnsaved()
@@ -119,15 +155,13 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 			}
 			return nil, errUnchanged
 		}
-		if !stored.refreshable(r.tokens.now().time()) || r.isRetired(stored.refreshToken) {
-			return nil, r.loginRequired("the session in "+r.place()+" is over", nil)
-		}
-		if err := cache.NotWritable(ctx); err != nil && r.usable(l) {
-			return nil, fmt.Errorf("awsoidc: not refreshed, because the new session could not be saved: %w", err)
+		if err := r.mayRefresh(ctx, stored, l); err != nil {
+			return nil, err
 		}
 		next, err := r.send(ctx, stored)
 		if err == nil {
 			r.result = r.lease(next, seq)
+			close(r.obtained)
 			return next.raw, nil
 		}
 		refused := isType(err, wire.TypeInvalidGrant, wire.TypeInvalidClient)
@@ -138,17 +172,41 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 			r.replaces = newer.refreshToken
 			continue
 		}
-		switch {
-		case refused:
-			r.retire(stored, err)
-			return nil, r.loginRequired("the service ended the session in "+r.place(), err)
-		case !mayResend(err) || r.sends >= maxSends:
-			return nil, &failure{what: "refresh failed", cause: err, advice: serviceAdvice(err)}
-		}
-		if pause(ctx, resendDelay(r.sends, err)) != nil {
-			return nil, &failure{what: "refresh failed", cause: err, advice: serviceAdvice(err)}
+		if refused || !mayResend(err) || r.sends >= maxSends || pause(ctx, resendDelay(r.sends, err)) != nil {
+			return nil, r.giveUp(ctx, stored, l, err)
 		}
 	}
+}
+
+// mayRefresh says why stored, whose lease is l, can't or should not be
+// refreshed.
+func (r *refresh) mayRefresh(ctx context.Context, stored *session, l *lease[*session]) error {
+	now := r.tokens.now().time()
+	if !stored.refreshable(now) || r.isRetired(stored.refreshToken) {
+		return r.loginRequired("the session in "+r.place()+" is over", nil)
+	}
+	if err := cache.NotWritable(ctx); err != nil && r.usable(l) {
+		return fmt.Errorf("awsoidc: not refreshed, because the new session could not be saved: %w", err)
+	}
+	if r.sends > 0 {
+		return nil
+	}
+	if a, matters := r.lastAttempt(ctx, stored, r.queued, now); matters {
+		return r.sharedFailure(a)
+	}
+	r.started = now
+	return nil
+}
+
+// giveUp returns the error of a refresh that failed, and leaves a note of it.
+func (r *refresh) giveUp(ctx context.Context, stored *session, l *lease[*session], cause error) error {
+	var err error = &failure{what: "refresh failed", cause: cause, advice: serviceAdvice(cause)}
+	if isType(cause, wire.TypeInvalidGrant, wire.TypeInvalidClient) {
+		r.retire(stored, cause)
+		err = r.loginRequired("the service ended the session in "+r.place(), cause)
+	}
+	r.noteAttempt(ctx, stored, r.started, r.usable(l), err)
+	return err
 }
 
 // send sends the refresh once, and returns the session that follows. Once sent

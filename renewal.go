@@ -165,10 +165,10 @@ func (r *renewal[T]) end(next *lease[T], err error) (*lease[T], bool) {
 	r.failure = err
 	l := r.current.Load()
 	if l != nil && !now.reached(l.expiresAt) {
-		r.retryAt = now.add(backoff(r.failures, maxBackoff, err)).earlier(l.expiresAt)
+		r.retryAt = r.afterFailure(now, maxBackoff).earlier(l.expiresAt)
 		return l, true
 	}
-	r.retryAt = now.add(backoff(r.failures, maxWaitingBackoff, err))
+	r.retryAt = r.afterFailure(now, maxWaitingBackoff)
 	return nil, false
 }
 
@@ -245,4 +245,12 @@ func backoff(n int, most time.Duration, err error) time.Duration {
 		d = max(d, min(e.RetryAfter, maxRetryAfter))
 	}
 	return d
+}
+
+// afterFailure returns when to try again after the last failure.
+func (r *renewal[T]) afterFailure(now instant, most time.Duration) instant {
+	if f, ok := errors.AsType[*failure](r.failure); ok && !f.retry.IsZero() {
+		return now.at(f.retry)
+	}
+	return now.add(backoff(r.failures, most, r.failure))
 }

@@ -35,7 +35,7 @@ type TokenSource struct {
 	logger *slog.Logger
 	tokens renewal[*session]
 	seq    atomic.Uint64  // orders the sessions read or obtained under the lock
-	logins sync.WaitGroup // sign-ins under way, abandoned ones included
+	work   sync.WaitGroup // goroutines that may outlive who waits for them: sign-ins, updates of the store
 
 	mu         sync.Mutex  // guards the rest; never held while anything waits
 	retired    wire.Secret // a refresh token that the service refused
@@ -164,11 +164,11 @@ func (s *TokenSource) Close() error {
 	if login != nil {
 		login.cancel()
 	}
-	s.logins.Wait()
 	for _, r := range roles {
 		r.credentials.close()
 	}
 	s.tokens.close()
+	s.work.Wait()
 	return s.saveUnsaved(context.Background())
 }
 
