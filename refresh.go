@@ -48,16 +48,28 @@ var (
 // not due. Failing that it refreshes.
 func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]) (*lease[*session], error) {
 	raw, err := s.store.Get(ctx, s.keys.token)
-	if err == nil {
-		if stored, _ := s.decode(raw); stored != nil {
-			l := s.lease(stored, s.seq.Add(1))
-			if s.usable(l) && (current == nil || !s.tokens.now().reached(l.refreshAt)) {
-				return l, nil
-			}
-		}
+	if err != nil && !errors.Is(err, cache.ErrMiss) {
+		return nil, &failure{what: "the session can't be read", cause: err}
+	}
+	stored, why := s.decode(raw)
+	if stored == nil {
+		s.forgetUnsaved() // signed out elsewhere
+		return nil, s.loginRequired(why, nil)
+	}
+	l := s.lease(stored, s.seq.Add(1))
+	if s.usable(l) && (current == nil || !s.tokens.now().reached(l.refreshAt)) {
+		return l, nil
+	}
+	if !s.refreshable(stored) {
+		return nil, s.loginRequired("the session in "+s.place()+" is over", nil)
 	}
 	r := &refresh{TokenSource: s}
 	return r.run(ctx)
+}
+
+// refreshable reports whether stored can be refreshed, as far as is known here.
+func (s *TokenSource) refreshable(stored *session) bool {
+	return stored.refreshable(s.tokens.now().time()) && !s.isRetired(stored.refreshToken)
 }
 
 // A refresh is one attempt to replace the stored session by a newer one, alone
@@ -182,7 +194,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 // refreshed.
 func (r *refresh) mayRefresh(ctx context.Context, stored *session, l *lease[*session]) error {
 	now := r.tokens.now().time()
-	if !stored.refreshable(now) || r.isRetired(stored.refreshToken) {
+	if !r.refreshable(stored) {
 		return r.loginRequired("the session in "+r.place()+" is over", nil)
 	}
 	if err := cache.NotWritable(ctx); err != nil && r.usable(l) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -415,4 +416,83 @@ func testUnsafeStore(t *testing.T) {
 	if n := strings.Count(log.String(), "memory only"); n != 1 {
 		t.Errorf("%d warnings in %s", n, log.String())
 	}
+}
+
+func TestSourcesShareAFailedAttempt(t *testing.T) {
+	for _, fault := range []idctest.Fault{{Hang: true}, {Status: 503}, {Type: wire.TypeInvalidGrant}} {
+		virtual(t, func(t *testing.T) {
+			srv := idctest.New()
+			store := newLRU(t)
+			signedIn(t, srv, withStore(store))
+			time.Sleep(2 * time.Hour)
+			fault.Times = idctest.Always
+			srv.Inject(idctest.CreateTokenRefresh, fault)
+			begin := time.Now()
+			var users sync.WaitGroup
+			for range 16 {
+				src := newSource(t, srv, withStore(store))
+				users.Go(func() {
+					_, err := src.Bearer(t.Context())
+					if err == nil || strings.Contains(err.Error(), "\n") {
+						t.Errorf("got %v", err)
+					}
+				})
+			}
+			users.Wait()
+			if d := time.Since(begin); d > sendBudget {
+				t.Errorf("16 sources took %v to fail: one timeout was to be shared", d)
+			}
+			if n := refreshes(srv); n > 3 {
+				t.Errorf("%d requests, want at most 3", n)
+			}
+			sent := refreshes(srv)
+			if _, err := newSource(t, srv, withStore(store)).Bearer(t.Context()); err == nil || refreshes(srv) != sent {
+				t.Errorf("a source that came later did not obey the backoff: %v, %d requests", err, refreshes(srv)-sent)
+			}
+			srv.ClearFaults()
+			time.Sleep(2 * time.Minute)
+			bearer(t, newSource(t, srv, withStore(store)))
+		})
+	}
+}
+
+// sendBudget is how long a refresh may keep those waiting who share it.
+const sendBudget = 21 * time.Second
+
+// slowStore writes when it is allowed to.
+type slowStore struct {
+	cache.Store
+	write chan struct{}
+}
+
+func (s *slowStore) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
+	return s.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
+		record, err := fn(ctx, old)
+		if s.write != nil {
+			<-s.write
+		}
+		return record, err
+	})
+}
+
+func TestSlowSaveHoldsUpNobody(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		store := &slowStore{Store: newLRU(t)}
+		src := signedIn(t, srv, withStore(store))
+		store.write = make(chan struct{})
+		time.Sleep(2 * time.Hour)
+		begin := time.Now()
+		token := bearer(t, src)
+		if d := time.Since(begin); d != 2*time.Second {
+			t.Errorf("waited %v for the store", d)
+		}
+		close(store.write)
+		if err := src.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if bearer(t, newSource(t, srv, withStore(store))) != token {
+			t.Error("the session was not saved")
+		}
+	})
 }

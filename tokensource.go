@@ -212,7 +212,7 @@ func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 	}
 	l := &lease[*session]{value: v, expiresAt: now.add(left), seq: seq}
 	l.refreshAt = l.expiresAt
-	if v.refreshable(now.time()) && !s.isRetired(v.refreshToken) {
+	if s.refreshable(v) {
 		l.refreshAt = now.add(left - lead(v.lifetime(), v.accessToken))
 	}
 	if held := s.tokens.current.Load(); held != nil && held.value.accessToken == v.accessToken {
