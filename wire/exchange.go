@@ -132,14 +132,19 @@ func (r *reply) decode(out answer) error {
 
 // notJSON says why the body could not be read as the JSON it should be.
 func (r *reply) notJSON(err error) error {
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case len(r.body) == 0:
+	if len(r.body) == 0 {
 		return errors.New("it is empty")
-	case errors.As(err, &wrongType) && wrongType.Field != "":
+	}
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		if wrongType.Field == "" {
+			return errors.New("it is not a JSON object")
+		}
 		return fmt.Errorf("its member %s has the wrong type", wrongType.Field)
-	case errors.As(err, &wrongType):
-		return errors.New("it is not a JSON object")
+	}
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return errors.New("a number in it can't be read")
 	}
 	contentType := cmp.Or(r.header.Get("Content-Type"), "something without a content type")
 	if strings.Contains(contentType, "json") {

@@ -101,20 +101,21 @@ func (cl *call) sendError(ctx context.Context, err error, unspent bool) *SendErr
 	}
 	text := err.Error()
 	if shown := clean(text, maxErrorText, cl.secrets[:]); shown != clean(text, maxErrorText, nil) {
-		err = &scrubbedError{text: shown, err: err}
+		hidden := err
+		err = &scrubbedError{text: shown, is: func(target error) bool { return errors.Is(hidden, target) }}
 	}
 	return &SendError{Operation: cl.operation, Unspent: unspent, Err: err}
 }
 
 // scrubbedError stands for an error whose text held a secret. What it stands
-// for can be recognized with errors.Is, but not be had.
+// for can be recognized with errors.Is, but not be had or printed.
 type scrubbedError struct {
 	text string
-	err  error
+	is   func(target error) bool
 }
 
 func (e *scrubbedError) Error() string        { return e.text }
-func (e *scrubbedError) Is(target error) bool { return errors.Is(e.err, target) }
+func (e *scrubbedError) Is(target error) bool { return e.is(target) }
 
 // Header names in canonical form.
 const (

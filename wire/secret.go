@@ -10,14 +10,14 @@ const redacted = "[redacted]"
 
 // Secret is a string that must not be shown: a token, a code, a client secret.
 //
-// Every way of printing it (all fmt verbs, slog, encoding/json and other text
-// encoders) yields "[redacted]". Its value is read by converting it:
-// string(secret). The zero value is the empty secret, and is printed as such.
+// Every way of printing it (fmt, slog, encoding/json and other text encoders)
+// yields "[redacted]". Its value is read by converting it: string(secret). The
+// zero value is the empty secret, and is printed as such.
 //
-// In a struct this holds for exported fields. An unexported field defeats it:
-// fmt may not call the methods of what it finds there, and prints the value.
-// A struct that keeps a Secret in an unexported field, and may be printed,
-// needs a Format or String method of its own.
+// Three things defeat this, as no method of the Secret is called then: keeping
+// it in an unexported field of a struct that is printed with fmt (give such a
+// struct a Format or String method of its own), using it as the key of a map
+// that encoding/json writes, and the verb %p.
 type Secret string
 
 // String returns "[redacted]", or "" for the empty secret.

@@ -1,0 +1,188 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+const canary = wire.Secret("canary-client-secret-8c1d2b7f") // canaries[0]
+
+func TestSecretIsHidden(t *testing.T) {
+	type nested struct {
+		Name   string
+		Secret wire.Secret
+		List   []wire.Secret
+		Map    map[string]wire.Secret
+		Inner  struct{ Secret wire.Secret }
+		Any    any
+	}
+	pointed := canary
+	value := nested{Secret: canary, List: []wire.Secret{canary}, Map: map[string]wire.Secret{"key": canary}, Any: canary}
+	value.Inner.Secret = canary
+	for name, v := range map[string]any{
+		"secret": canary, "pointer": &pointed, "list": value.List, "map": value.Map, "struct": value, "pointer to struct": &value,
+		"error":  fmt.Errorf("refused %v %+v %#v %s %q %x %d", canary, canary, canary, canary, canary, canary, canary),
+		"input":  canaryInput(),
+		"output": wire.CreateTokenOutput{AccessToken: canary, RefreshToken: canary, IDToken: canary},
+		"client": wire.RegisterClientOutput{ClientID: "id", ClientSecret: canary},
+		"device": wire.StartDeviceAuthorizationOutput{DeviceCode: canary},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := shown(v)
+			checkHidden(t, text, canaries)
+			if !strings.Contains(text, "[redacted]") {
+				t.Errorf("nothing says that something was left out: %s", text)
+			}
+		})
+	}
+}
+
+func TestSecretForms(t *testing.T) {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%b", "%e", "%c", "%U", "%t", "%z", "%-20s", "%.3s", "%[1]v"} {
+		if got := fmt.Sprintf(verb, canary); got != "[redacted]" {
+			t.Errorf("%s: %q", verb, got)
+		}
+	}
+	for _, got := range []string{canary.String(), canary.GoString(), canary.LogValue().String(), fmt.Sprint(canary), fmt.Sprintln(canary)[:10]} {
+		if got != "[redacted]" {
+			t.Errorf("%q", got)
+		}
+	}
+	if data, err := json.Marshal(map[string]any{"a": canary, "b": wire.Secret("")}); err != nil || string(data) != `{"a":"[redacted]","b":""}` {
+		t.Errorf("JSON %s, %v", data, err)
+	}
+	if data, err := xml.Marshal(canary); err != nil || strings.Contains(string(data), string(canary)) {
+		t.Errorf("XML %s, %v", data, err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "secret", canary, slog.Any("group", slog.GroupValue(slog.Any("secret", canary))))
+	checkHidden(t, log.String(), canaries)
+
+	if string(canary) != "canary-client-secret-8c1d2b7f" {
+		t.Error("a conversion does not give the value")
+	}
+	if wire.Secret("").String() != "" || fmt.Sprintf("%v%#v%q", wire.Secret(""), wire.Secret(""), wire.Secret("")) != "" {
+		t.Error("the empty secret is not printed as such")
+	}
+}
+
+// Canary secrets go through every way in which a call can fail.
+func TestErrorsHideSecrets(t *testing.T) {
+	all := ""
+	for _, c := range canaries {
+		all += " " + string(c)
+	}
+	split := " canary\x00-refresh-token-4b6c7d8e " + string(canaries[4][:20]) + " x" + string(canaries[4]) + string(canaries[3]) + "x"
+	echo := func(member string) string {
+		data, _ := json.Marshal(map[string]string{"error": "invalid_grant", member: "you sent" + all + split})
+		return string(data)
+	}
+	everyHeader := []string{
+		"x-amzn-RequestId", all, "x-amz-id-2", all, "X-Amz-Cf-Id", all, "x-amzn-ErrorType", strings.TrimSpace(all), "Retry-After", all, "Location", "https://" + string(canaries[4]) + ".example/" + string(canaries[4]),
+	}
+	failing := func(err error) *wire.Client {
+		return newClient(func(*http.Request) (*http.Response, error) { return nil, err })
+	}
+	clients := map[string]*wire.Client{
+		"header of an error":     answering(400, `{}`, everyHeader...),
+		"header of a redirect":   answering(302, ``, everyHeader...),
+		"header of a bad answer": answering(200, `{}`, everyHeader...),
+		"content type":           answering(200, `x`, "Content-Type", all),
+		"HTML":                   answering(500, `<pre>`+all+`</pre>`, "Content-Type", "text/html"),
+		"JSON that is none":      answering(200, `{"accessToken":"`+all),
+		"array":                  answering(200, `["`+all+`"]`),
+		"bad access token":       answering(200, `{"accessToken":"`+all+`","expiresIn":1}`),
+		"bad refresh token":      answering(200, `{"accessToken":"a","refreshToken":"`+all+`","expiresIn":1}`),
+		"bad token type":         answering(200, `{"accessToken":"`+string(canaries[4])+`","tokenType":"`+all+`","expiresIn":1}`),
+		"bad lifetime":           answering(200, `{"accessToken":"`+string(canaries[4])+`","expiresIn":0}`),
+		"lifetime of a secret":   answering(200, `{"accessToken":"a","expiresIn":"`+string(canaries[4])+`"}`),
+		"too large":              answering(200, strings.Repeat(all, 10_000)),
+		"transport":              failing(errors.New("could not send" + all)),
+		"transport, wrapped":     failing(fmt.Errorf("%w: %w", errors.New(all), errors.New("x"+all))),
+		"transport, a URL":       failing(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset")}),
+		"transport, URL and all": failing(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset" + all)}),
+		"transport, a value":     failing(valueError{all}),
+		"body":                   newClient(func(req *http.Request) (*http.Response, error) { return brokenBody(req, errors.New(all)), nil }),
+	}
+	for _, member := range []string{"__type", "error", "error_description", "message", "reason", "region", "endpoint"} {
+		clients["echo in "+member] = answering(400, echo(member))
+	}
+	for name, c := range clients {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.CreateToken(t.Context(), canaryInput())
+			if err == nil {
+				t.Fatal("no error")
+			}
+			checkText(t, err)
+			text := shown(err)
+			checkHidden(t, text, canaries)
+			if strings.Contains(text, string(canaries[4][:20])) {
+				t.Error("a long part of a secret is shown")
+			}
+		})
+	}
+	t.Run("unusable input", func(t *testing.T) {
+		in := canaryInput()
+		in.RefreshToken += "\n"
+		_, err := answering(200, ``).CreateToken(t.Context(), in)
+		checkHidden(t, shown(err), canaries)
+	})
+	t.Run("endpoint", func(t *testing.T) {
+		for _, endpoint := range []string{
+			"https://user:" + string(canary) + "@example.com", "https://example.com/?" + string(canary), "https://example.com/#" + string(canary),
+			"https://example.com:" + string(canary), "https://user:" + string(canary), "\x00" + string(canary), "ftp://" + string(canary),
+		} {
+			_, err := (&wire.Client{Endpoint: endpoint}).CreateToken(t.Context(), canaryInput())
+			if err == nil {
+				t.Errorf("%q: no error", endpoint)
+				continue
+			}
+			checkText(t, err)
+			checkHidden(t, shown(err), canaries)
+		}
+	})
+	t.Run("metadata of a success", func(t *testing.T) {
+		out, err := answering(200, `{"accessToken":"a","expiresIn":1}`, everyHeader...).CreateToken(t.Context(), canaryInput())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkHidden(t, shown(out), canaries)
+	})
+}
+
+// An error whose text held a secret can still be recognized.
+func TestScrubbedErrorIsRecognized(t *testing.T) {
+	cause := errors.New("the cause of " + string(canaries[4]))
+	c := newClient(func(*http.Request) (*http.Response, error) { return nil, cause })
+	_, err := c.CreateToken(t.Context(), canaryInput())
+	if !errors.Is(err, cause) {
+		t.Errorf("%v: errors.Is does not see the cause", err)
+	}
+	if want := "the cause of [redacted]"; !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("%v, want …%s", err, want)
+	}
+}
+
+// The service's own words survive a secret that occurs in them.
+func TestShortSecret(t *testing.T) {
+	in := refreshInput()
+	in.ClientSecret, in.RefreshToken = "token", "invalid_grant"
+	e := asError(t, createToken(in)(t.Context(), answering(400, `{"__type":"ExpiredTokenException","error":"expired_token","error_description":"expired_token invalid_grant"}`)))
+	if e.Type != wire.TypeExpiredToken || e.Code != "expired_token" || e.Description != "expired_[redacted] [redacted]" {
+		t.Errorf("%+v", e)
+	}
+}
+
+// valueError is an error whose fields %#v shows.
+type valueError struct{ Text string }
+
+func (e valueError) Error() string { return "failed:" + e.Text }
