@@ -3,7 +3,6 @@ package cache_test
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -183,32 +182,6 @@ func TestDirKeepsTheLockWhileItRepeats(t *testing.T) {
 		check(t, <-first)
 		want(t, d, "key", `{"n":3}`)
 	})
-}
-
-// Somebody removed the lock file, or the whole folder: others may have had the
-// record since, and nothing is written.
-func TestDirThatLosesItsLock(t *testing.T) {
-	d := newDir(t, filepath.Join(t.TempDir(), "folder"))
-	folder := filepath.Dir(d.Filename("key"))
-	put(t, d, "key", `{"n":1}`)
-	err := d.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
-		check(t, os.Remove(strings.TrimSuffix(d.Filename("key"), ".json")+".lock"))
-		check(t, newDir(t, folder).Update(t.Context(), "key", increment))
-		return []byte(`{"n":9}`), nil
-	})
-	wantError(t, err, cache.ErrLost, ".lock was removed")
-	want(t, d, "key", `{"n":2}`)
-
-	err = d.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
-		check(t, os.RemoveAll(folder))
-		return []byte(`{"n":9}`), nil
-	})
-	wantError(t, err, cache.ErrLost)
-	if got := names(t, folder); got != nil {
-		t.Errorf("the folder is back, with %q", got)
-	}
-	check(t, d.Update(t.Context(), "key", increment))
-	want(t, d, "key", `{"n":1}`)
 }
 
 // inDirWithFault runs test, in virtual time, on a Dir that holds {"n":1} and

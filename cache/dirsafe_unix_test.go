@@ -174,6 +174,14 @@ func TestDirAsRoot(t *testing.T) {
 	put(t, d, "key", `{"n":2}`)
 	wantOwner(t, top, owner)
 
+	// A lock file that is not empty was made by somebody else.
+	other := strings.TrimSuffix(d.Filename("other"), ".json") + ".lock"
+	writeFile(t, other, "contents")
+	put(t, d, "other", `{}`)
+	if uid := stat(t, other).Sys().(*syscall.Stat_t).Uid; uid != 0 {
+		t.Errorf("root's file was given to user %d", uid)
+	}
+
 	check(t, os.Chown(d.Filename("key"), third, third))
 	_, err = d.Get(t.Context(), "key")
 	wantError(t, err, cache.ErrUnsafe, d.Filename("key"), "user 54321")
@@ -257,4 +265,30 @@ func describe(t *testing.T, folder string) string {
 		fmt.Fprintln(&b, entry.Name(), info.Mode(), content)
 	}
 	return b.String()
+}
+
+// Somebody removed the lock file, or the whole folder: others may have had the
+// record since, and nothing is written.
+func TestDirThatLosesItsLock(t *testing.T) {
+	d := newDir(t, filepath.Join(t.TempDir(), "folder"))
+	folder := filepath.Dir(d.Filename("key"))
+	put(t, d, "key", `{"n":1}`)
+	err := d.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
+		check(t, os.Remove(strings.TrimSuffix(d.Filename("key"), ".json")+".lock"))
+		check(t, newDir(t, folder).Update(t.Context(), "key", increment))
+		return []byte(`{"n":9}`), nil
+	})
+	wantError(t, err, cache.ErrLost, ".lock was removed")
+	want(t, d, "key", `{"n":2}`)
+
+	err = d.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
+		check(t, os.RemoveAll(folder))
+		return []byte(`{"n":9}`), nil
+	})
+	wantError(t, err, cache.ErrLost)
+	if got := names(t, folder); got != nil {
+		t.Errorf("the folder is back, with %q", got)
+	}
+	check(t, d.Update(t.Context(), "key", increment))
+	want(t, d, "key", `{"n":1}`)
 }

@@ -117,6 +117,28 @@ func TestLocalWritesWithALivingContext(t *testing.T) {
 	}
 }
 
+// A write that hangs ends by itself, although its context does not end with the
+// caller's.
+func TestLocalBoundsAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := cache.Local(hungKV{newMapKV()}).Update(ctx, "key", returning(`{}`))
+		wantError(t, err, cache.ErrNotWritten)
+		if d := time.Since(start); d != 5*time.Second {
+			t.Errorf("gave up after %v, want 5s", d)
+		}
+	})
+}
+
+type hungKV struct{ *mapKV }
+
+func (hungKV) Set(ctx context.Context, _ string, _ []byte) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 type brokenKV struct {
 	*mapKV
 	err error

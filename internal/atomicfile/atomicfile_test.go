@@ -150,6 +150,18 @@ func TestCommitAfterTheTemporaryFileWasRemoved(t *testing.T) {
 	}
 }
 
+// A name that exists, whatever it is, is not written to.
+func TestCreateTakesNoExistingName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := (atomicfile.OS{}).Create(path); !errors.Is(err, fs.ErrExist) || f != nil {
+		t.Fatalf("Create of an existing file: %v, %v", f, err)
+	}
+	wantFile(t, path, "other")
+}
+
 func TestRemove(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record.json")
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
