@@ -68,6 +68,8 @@ func runChild(role string) error {
 			_, err := io.Copy(io.Discard, os.Stdin)
 			return []byte(`{"n":-1}`), err
 		})
+	case "refresh":
+		return refreshInChild(d)
 	case "fips":
 		return useInFIPSMode(d)
 	}
