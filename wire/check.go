@@ -15,78 +15,78 @@ const (
 	maxUserCode     = 64 // bytes; RFC 8628 section 6.1 suggests about 8
 )
 
-var errNilInput = errors.New("the input is nil")
+// member is one string of a request or an answer, and what it must be.
+type member struct {
+	name  string
+	value string
+	rules rule
+}
 
-// The checks below name the member and never show its value. All but
-// checkPresent and checkLifetime let an absent member pass.
+// rule is a set of conditions. All but required let an empty value pass.
+type rule int
 
-func checkPresent(member, value string) error {
-	if value == "" {
-		return errors.New(member + " is missing")
+const (
+	required rule = 1 << iota
+	token         // visible ASCII of at most MaxTokenBytes, fit for a header and a file
+	userCode      // short, and printable on one line of a terminal
+	page          // fit for a person's browser, as CheckURL says
+	bearer        // a token type that callers know how to present (RFC 6749 section 7.1)
+	positive      // a number
+)
+
+// requiredIf returns required where ok is true.
+func requiredIf(ok bool) rule {
+	if ok {
+		return required
+	}
+	return 0
+}
+
+// check returns what is wrong with the first member that breaks a rule. The
+// error names the member and never shows its value.
+func check(members []member) error {
+	for i := range members {
+		if fault := members[i].fault(); fault != "" {
+			return errors.New(members[i].name + " " + fault)
+		}
 	}
 	return nil
 }
 
-// checkToken holds tokens, codes and client secrets to what can be put in a
-// header and in a file. The service issues nothing else.
-func checkToken(member, value string) error {
-	if len(value) > MaxTokenBytes {
-		return errors.New(member + " is larger than 64 KiB")
+func (m *member) fault() string {
+	has := func(r rule) bool { return m.rules&r != 0 }
+	switch v := m.value; {
+	case v == "" && has(required):
+		return "is missing"
+	case v == "":
+	case has(token) && len(v) > MaxTokenBytes:
+		return "is larger than 64 KiB"
+	case has(token) && !isVisibleASCII(v):
+		return "holds characters that no token has (they are visible ASCII)"
+	case has(userCode) && (len(v) > maxUserCode || clean(v, maxUserCode, nil) != v):
+		return "is not a short printable text"
+	case has(bearer) && !strings.EqualFold(v, "Bearer"):
+		return "is not Bearer"
+	case has(positive) && integer(json.Number(v)) <= 0:
+		return "is not positive"
+	case has(page):
+		if _, err := parseURL(v); err != nil {
+			return err.Error()
+		}
 	}
-	if !isVisibleASCII(value) {
-		return errors.New(member + " holds characters that no token has (they are visible ASCII)")
-	}
-	return nil
+	return ""
 }
 
-// checkUserCode holds a user code to what can be shown on one line of a
-// terminal.
-func checkUserCode(member, value string) error {
-	if len(value) > maxUserCode || clean(value, maxUserCode, nil) != value {
-		return errors.New(member + " is not a short printable text")
-	}
-	return nil
-}
-
-// checkPage holds the URLs that a person's browser will open to the rule of
-// CheckURL.
-func checkPage(member, value string) error {
-	if value == "" {
-		return nil
-	}
-	if _, err := parseURL(value); err != nil {
-		return errors.New(member + " " + err.Error())
-	}
-	return nil
-}
-
-// usablePage returns value where checkPage lets it pass, otherwise "". It is for
-// members that a sign-in can do without.
+// usablePage returns value where it is fit for a browser, otherwise "". It is
+// for members that a sign-in can do without.
 func usablePage(value string) string {
-	if checkPage("", value) != nil {
+	if check([]member{{value: value, rules: page}}) != nil {
 		return ""
 	}
 	return value
 }
 
-// checkBearer refuses token types that a caller would not know how to present
-// (RFC 6749 section 7.1).
-func checkBearer(member, value string) error {
-	if value != "" && !strings.EqualFold(value, "Bearer") {
-		return errors.New(member + " is not Bearer")
-	}
-	return nil
-}
-
-func checkLifetime(member string, n json.Number) error {
-	if n == "" {
-		return errors.New(member + " is missing")
-	}
-	if integer(n) <= 0 {
-		return errors.New(member + " is not positive")
-	}
-	return nil
-}
+var errNilInput = errors.New("the input is nil")
 
 // seconds returns n seconds, at most limit; 0 where n is absent or negative.
 func seconds(n json.Number, limit time.Duration) time.Duration {

@@ -32,7 +32,11 @@ func clean(s string, limit int, hidden []Secret) string {
 	}
 	text := b.String()
 	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit-len(ellipsis)], "") + ellipsis
+		cut := limit - len(ellipsis)
+		for !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut] + ellipsis
 	}
 	return strings.TrimSpace(text)
 }

@@ -27,7 +27,7 @@ func (in *RegisterClientInput) check() error {
 	if in == nil {
 		return errNilInput
 	}
-	return checkPresent("ClientName", in.ClientName)
+	return check([]member{{"ClientName", in.ClientName, required}})
 }
 
 func (in *RegisterClientInput) body() any {
@@ -52,11 +52,10 @@ type registerClientAnswer struct {
 }
 
 func (a *registerClientAnswer) check() error {
-	return cmp.Or(
-		checkPresent("clientId", a.ClientID),
-		checkToken("clientId", a.ClientID),
-		checkPresent("clientSecret", a.ClientSecret),
-		checkToken("clientSecret", a.ClientSecret))
+	return check([]member{
+		{"clientId", a.ClientID, required | token},
+		{"clientSecret", a.ClientSecret, required | token},
+	})
 }
 
 func (a *registerClientAnswer) output(m Metadata) *RegisterClientOutput {
@@ -81,11 +80,11 @@ func (in *StartDeviceAuthorizationInput) check() error {
 	if in == nil {
 		return errNilInput
 	}
-	return cmp.Or(
-		checkPresent("ClientID", in.ClientID),
-		checkPresent("ClientSecret", string(in.ClientSecret)),
-		checkToken("ClientSecret", string(in.ClientSecret)),
-		checkPresent("StartURL", in.StartURL))
+	return check([]member{
+		{"ClientID", in.ClientID, required},
+		{"ClientSecret", string(in.ClientSecret), required | token},
+		{"StartURL", in.StartURL, required},
+	})
 }
 
 func (in *StartDeviceAuthorizationInput) body() any {
@@ -106,15 +105,13 @@ type startDeviceAuthorizationAnswer struct {
 }
 
 func (a *startDeviceAuthorizationAnswer) check() error {
-	return cmp.Or(
-		checkPresent("deviceCode", a.DeviceCode),
-		checkToken("deviceCode", a.DeviceCode),
-		checkPresent("userCode", a.UserCode),
-		checkUserCode("userCode", a.UserCode),
-		checkPresent("verificationUri", a.VerificationURI),
-		checkPage("verificationUri", a.VerificationURI),
-		checkPage("verificationUriComplete", a.VerificationURIComplete),
-		checkLifetime("expiresIn", a.ExpiresIn))
+	return check([]member{
+		{"deviceCode", a.DeviceCode, required | token},
+		{"userCode", a.UserCode, required | userCode},
+		{"verificationUri", a.VerificationURI, required | page},
+		{"verificationUriComplete", a.VerificationURIComplete, page},
+		{"expiresIn", string(a.ExpiresIn), required | positive},
+	})
 }
 
 func (a *startDeviceAuthorizationAnswer) output(m Metadata) *StartDeviceAuthorizationOutput {
@@ -145,29 +142,20 @@ func (in *CreateTokenInput) check() error {
 	if in == nil {
 		return errNilInput
 	}
-	if err := cmp.Or(
-		checkPresent("ClientID", in.ClientID),
-		checkPresent("ClientSecret", string(in.ClientSecret)),
-		checkPresent("GrantType", in.GrantType),
-		checkToken("ClientSecret", string(in.ClientSecret)),
-		checkToken("DeviceCode", string(in.DeviceCode)),
-		checkToken("Code", string(in.Code)),
-		checkToken("CodeVerifier", string(in.CodeVerifier)),
-		checkToken("RefreshToken", string(in.RefreshToken))); err != nil {
-		return err
-	}
-	switch in.GrantType {
-	case GrantDeviceCode:
-		return checkPresent("DeviceCode", string(in.DeviceCode))
-	case GrantRefreshToken:
-		return checkPresent("RefreshToken", string(in.RefreshToken))
-	case GrantAuthorizationCode:
-		return cmp.Or(
-			checkPresent("Code", string(in.Code)),
-			checkPresent("RedirectURI", in.RedirectURI),
-			checkPresent("CodeVerifier", string(in.CodeVerifier)))
-	}
-	return nil // for the service to judge
+	// What other grants need is for the service to say.
+	device := requiredIf(in.GrantType == GrantDeviceCode)
+	code := requiredIf(in.GrantType == GrantAuthorizationCode)
+	refresh := requiredIf(in.GrantType == GrantRefreshToken)
+	return check([]member{
+		{"ClientID", in.ClientID, required},
+		{"ClientSecret", string(in.ClientSecret), required | token},
+		{"GrantType", in.GrantType, required},
+		{"DeviceCode", string(in.DeviceCode), device | token},
+		{"Code", string(in.Code), code | token},
+		{"RedirectURI", in.RedirectURI, code},
+		{"CodeVerifier", string(in.CodeVerifier), code | token},
+		{"RefreshToken", string(in.RefreshToken), refresh | token},
+	})
 }
 
 func (in *CreateTokenInput) body() any {
@@ -193,13 +181,13 @@ type createTokenAnswer struct {
 }
 
 func (a *createTokenAnswer) check() error {
-	return cmp.Or(
-		checkPresent("accessToken", a.AccessToken),
-		checkToken("accessToken", a.AccessToken),
-		checkToken("refreshToken", a.RefreshToken),
-		checkToken("idToken", a.IDToken),
-		checkBearer("tokenType", a.TokenType),
-		checkLifetime("expiresIn", a.ExpiresIn))
+	return check([]member{
+		{"accessToken", a.AccessToken, required | token},
+		{"refreshToken", a.RefreshToken, token},
+		{"idToken", a.IDToken, token},
+		{"tokenType", a.TokenType, bearer},
+		{"expiresIn", string(a.ExpiresIn), required | positive},
+	})
 }
 
 func (a *createTokenAnswer) output(m Metadata) *CreateTokenOutput {

@@ -135,15 +135,13 @@ func (r *reply) notJSON(err error) error {
 	if len(r.body) == 0 {
 		return errors.New("it is empty")
 	}
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
+	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if wrongType.Field == "" {
 			return errors.New("it is not a JSON object")
 		}
 		return fmt.Errorf("its member %s has the wrong type", wrongType.Field)
 	}
-	var syntax *json.SyntaxError
-	if !errors.As(err, &syntax) {
+	if _, ok := errors.AsType[*json.SyntaxError](err); !ok {
 		return errors.New("a number in it can't be read")
 	}
 	contentType := cmp.Or(r.header.Get("Content-Type"), "something without a content type")
@@ -177,9 +175,11 @@ func (t *connTrace) unspent(err error) bool {
 	case t.asked.Load():
 		return true
 	}
-	var op *net.OpError
-	var dns *net.DNSError
-	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return true
+	}
+	_, ok := errors.AsType[*net.DNSError](err)
+	return ok
 }
 
 // sharedClient is what serves every Client without an HTTPClient. It has its

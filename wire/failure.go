@@ -40,8 +40,7 @@ func (cl *call) failure(r *reply) *Error {
 	}
 	var b errorBody
 	err := json.Unmarshal(r.body, &b)
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) && wrongType.Field != "" {
+	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrongType.Field != "" {
 		err = nil // that member is left empty; the others were read
 	}
 	e := cl.newError(r)
@@ -91,8 +90,7 @@ func (cl *call) newError(r *reply) *Error {
 
 // sendError makes an error of a failure to send, or to read the answer.
 func (cl *call) sendError(ctx context.Context, err error, unspent bool) *SendError {
-	var withURL *url.Error
-	if errors.As(err, &withURL) && withURL.Err != nil {
+	if withURL, ok := errors.AsType[*url.Error](err); ok && withURL.Err != nil {
 		err = withURL.Err
 	}
 	// A transport may report the context's cause, or its own words for it.
