@@ -1,6 +1,7 @@
 package awsoidc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -279,11 +280,12 @@ func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], repla
 	return &soon
 }
 
-// unsavedAfter returns what is to be saved in place of stored, or nil.
+// unsavedAfter returns what is to be saved in place of stored, or nil. That may
+// be stored itself, where only the last step of saving it failed.
 func (s *TokenSource) unsavedAfter(stored *session) *lease[*session] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.unsaved == nil || stored.refreshToken == s.replaces {
+	if s.unsaved == nil || stored.refreshToken == s.replaces || bytes.Equal(stored.raw, s.unsaved.value.raw) {
 		return s.unsaved
 	}
 	s.unsaved, s.replaces = nil, "" // signed in, or refreshed, elsewhere
