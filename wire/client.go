@@ -21,8 +21,8 @@ type Client struct {
 
 	// HTTPClient lends its Transport and its Timeout. nil means a client that
 	// all who leave it nil share: it keeps connections, takes a proxy from the
-	// environment, and gives up on a connection after 10 s, on the answer's
-	// header after 30 s, and on the whole call after a minute.
+	// environment, and gives up after 10 s of dialing, 10 s of TLS handshake,
+	// 30 s of waiting for an answer, and a minute in all.
 	//
 	// Redirects are refused and cookies dropped whatever it says.
 	HTTPClient *http.Client

@@ -3,7 +3,6 @@ package wire_test
 import (
 	"encoding/json"
 	"errors"
-	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -89,7 +88,7 @@ func TestErrorsOfEveryOperation(t *testing.T) {
 		if e.Operation != name || e.Type != wire.TypeSlowDown {
 			t.Errorf("%s: %+v", name, e)
 		}
-		s := asSendError(t, call(t.Context(), newClient(func(*http.Request) (*http.Response, error) { return nil, errors.New("x") })))
+		s := asSendError(t, call(t.Context(), newClient(failing(errors.New("x")))))
 		if s.Operation != name {
 			t.Errorf("%s: %+v", name, s)
 		}

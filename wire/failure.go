@@ -33,7 +33,7 @@ type errorBody struct {
 	Endpoint    string `json:"endpoint"`
 }
 
-// failure makes an error of an answer whose status is not a success.
+// failure makes an error of an answer whose status is not one of success.
 func (cl *call) failure(r *reply) *Error {
 	if r.status >= 300 && r.status <= 399 {
 		return cl.unusable(r, redirectError(r.header))
@@ -97,10 +97,12 @@ func (cl *call) sendError(ctx context.Context, err error, unspent bool) *SendErr
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
-	text := err.Error()
-	if shown := clean(text, maxErrorText, cl.secrets[:]); shown != clean(text, maxErrorText, nil) {
+	if text := err.Error(); holdsSecret(text, cl.secrets[:]) {
 		hidden := err
-		err = &scrubbedError{text: shown, is: func(target error) bool { return errors.Is(hidden, target) }}
+		err = &scrubbedError{
+			text: clean(text, maxErrorText, cl.secrets[:]),
+			is:   func(target error) bool { return errors.Is(hidden, target) },
+		}
 	}
 	return &SendError{Operation: cl.operation, Unspent: unspent, Err: err}
 }

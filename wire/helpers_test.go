@@ -23,6 +23,10 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
+func failing(err error) transportFunc {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
 // newClient returns a client of an in-memory transport.
 func newClient(f transportFunc) *wire.Client {
 	return &wire.Client{Endpoint: testEndpoint, HTTPClient: &http.Client{Transport: f}}

@@ -89,9 +89,7 @@ func TestErrorsHideSecrets(t *testing.T) {
 	everyHeader := []string{
 		"x-amzn-RequestId", all, "x-amz-id-2", all, "X-Amz-Cf-Id", all, "x-amzn-ErrorType", strings.TrimSpace(all), "Retry-After", all, "Location", "https://" + string(canaries[4]) + ".example/" + string(canaries[4]),
 	}
-	failing := func(err error) *wire.Client {
-		return newClient(func(*http.Request) (*http.Response, error) { return nil, err })
-	}
+	broken := func(err error) *wire.Client { return newClient(failing(err)) }
 	clients := map[string]*wire.Client{
 		"header of an error":     answering(400, `{}`, everyHeader...),
 		"header of a redirect":   answering(302, ``, everyHeader...),
@@ -106,11 +104,12 @@ func TestErrorsHideSecrets(t *testing.T) {
 		"bad lifetime":           answering(200, `{"accessToken":"`+string(canaries[4])+`","expiresIn":0}`),
 		"lifetime of a secret":   answering(200, `{"accessToken":"a","expiresIn":"`+string(canaries[4])+`"}`),
 		"too large":              answering(200, strings.Repeat(all, 10_000)),
-		"transport":              failing(errors.New("could not send" + all)),
-		"transport, wrapped":     failing(fmt.Errorf("%w: %w", errors.New(all), errors.New("x"+all))),
-		"transport, a URL":       failing(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset")}),
-		"transport, URL and all": failing(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset" + all)}),
-		"transport, a value":     failing(valueError{all}),
+		"transport":              broken(errors.New("could not send" + all)),
+		"transport, wrapped":     broken(fmt.Errorf("%w: %w", errors.New(all), errors.New("x"+all))),
+		"transport, a URL":       broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset")}),
+		"transport, URL and all": broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset" + all)}),
+		"transport, a value":     broken(valueError{all}),
+		"transport, much text":   broken(errors.New(strings.Repeat("x", 5000) + all)),
 		"body":                   newClient(func(req *http.Request) (*http.Response, error) { return brokenBody(req, errors.New(all)), nil }),
 	}
 	for _, member := range []string{"__type", "error", "error_description", "message", "reason", "region", "endpoint"} {
@@ -162,7 +161,7 @@ func TestErrorsHideSecrets(t *testing.T) {
 // An error whose text held a secret can still be recognized.
 func TestScrubbedErrorIsRecognized(t *testing.T) {
 	cause := errors.New("the cause of " + string(canaries[4]))
-	c := newClient(func(*http.Request) (*http.Response, error) { return nil, cause })
+	c := newClient(failing(cause))
 	_, err := c.CreateToken(t.Context(), canaryInput())
 	if !errors.Is(err, cause) {
 		t.Errorf("%v: errors.Is does not see the cause", err)
