@@ -251,7 +251,7 @@ func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 		s.encode(v, nil)
 		l = s.lease(v, s.seq.Add(1))
 	}
-	s.forgetUnsaved()
+	s.forget()
 	s.tokens.publish(l)
 	if err != nil {
 		return &failure{what: "signed in, but the session could not be saved to " + s.place(), cause: err,

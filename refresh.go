@@ -53,7 +53,6 @@ func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]
 	}
 	stored, why := s.decode(raw)
 	if stored == nil {
-		s.forgetUnsaved() // signed out elsewhere
 		return nil, s.loginRequired(why, nil)
 	}
 	l := s.lease(stored, s.seq.Add(1))
@@ -81,20 +80,21 @@ type refresh struct {
 	queued   time.Time // when it began to wait for the lock
 	started  time.Time // when it first sent something
 	sends    int
-	replaces wire.Secret      // the refresh token of the record that result replaces
+	spent    wire.Secret      // the refresh token of the record that result replaces
 	result   *lease[*session] // what to publish
-	obtained chan struct{}    // closed when result came from the service
+	ours     bool             // result was obtained by this source, now or before
+	answered chan struct{}    // closed when result came from the service
 }
 
 func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
 	r.queued = r.tokens.now().time()
-	r.obtained = make(chan struct{})
+	r.answered = make(chan struct{})
 	updated := make(chan error, 1)
 	r.work.Go(func() { updated <- r.update(ctx, r.exclusive) })
 	select {
 	case err := <-updated:
 		return r.settle(ctx, err)
-	case <-r.obtained:
+	case <-r.answered:
 	}
 	grace := time.NewTimer(saveGrace)
 	defer grace.Stop()
@@ -117,10 +117,12 @@ func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
 func (r *refresh) settle(ctx context.Context, err error) (*lease[*session], error) {
 	switch {
 	case r.result != nil && (err == nil || errors.Is(err, errUnchanged)):
-		r.forgetUnsaved()
+		if r.ours {
+			r.remember(r.result, r.spent)
+		}
 		return r.result, nil
 	case r.result != nil:
-		return r.keepUnsaved(ctx, r.result, r.replaces, err), nil
+		return r.keepUnsaved(ctx, r.result, r.spent, err), nil
 	case errors.Is(err, cache.ErrLock), errors.Is(err, cache.ErrLockTimeout), errors.Is(err, cache.ErrLost):
 		return nil, &failure{
 			what:   "the session is due and can't be refreshed without the exclusive right to " + r.place(),
@@ -149,20 +151,18 @@ func (s *TokenSource) update(ctx context.Context, fn func(ctx context.Context, o
 func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 	stored, why := r.decode(old)
 	if stored == nil {
-		r.forgetUnsaved()
 		return nil, r.loginRequired(why, nil)
 	}
-	r.replaces = stored.refreshToken
+	r.spent = stored.refreshToken
 	seq := r.seq.Add(1)
 	l := r.lease(stored, seq)
-	unsaved := r.unsavedAfter(stored)
-	if unsaved != nil {
-		l, stored = unsaved, unsaved.value
+	if better := r.superseding(stored); better != nil {
+		l, stored, r.ours = better, better.value, true
 	}
 	for reread := false; ; {
 		if r.usable(l) && !r.tokens.now().reached(l.refreshAt) {
 			r.result = l
-			if l == unsaved {
+			if r.ours {
 				return stored.raw, nil
 			}
 			return nil, errUnchanged
@@ -172,8 +172,8 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		}
 		next, err := r.send(ctx, stored)
 		if err == nil {
-			r.result = r.lease(next, seq)
-			close(r.obtained)
+			r.result, r.ours = r.lease(next, seq), true
+			close(r.answered)
 			return next.raw, nil
 		}
 		refused := isType(err, wire.TypeInvalidGrant, wire.TypeInvalidClient)
@@ -181,7 +181,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 			// A tool that takes no lock refreshed, or what was read at first
 			// was half written: go on from what is there now, once.
 			reread, stored, l = true, newer, r.lease(newer, seq)
-			r.replaces = newer.refreshToken
+			r.spent, r.ours = newer.refreshToken, false
 			continue
 		}
 		if refused || !mayResend(err) || r.sends >= maxSends || pause(ctx, resendDelay(r.sends, err)) != nil {

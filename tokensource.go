@@ -1,7 +1,6 @@
 package awsoidc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,9 +41,8 @@ type TokenSource struct {
 	retired    wire.Secret // a refresh token that the service refused
 	rejected   wire.Secret // an access token that a server refused
 	rejectedAt instant
-	deadClient string           // the client id that the service refused
-	unsaved    *lease[*session] // what the store did not take
-	replaces   wire.Secret      // the refresh token of the record that unsaved replaces
+	deadClient string // the client id that the service refused
+	obtained   obtained
 	login      *signIn
 	roles      map[roleKey]*RoleCredentials
 	closed     bool
@@ -259,70 +257,6 @@ func (s *TokenSource) isRetired(refreshToken wire.Secret) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.retired == refreshToken
-}
-
-// keepUnsaved holds on to a session that the store did not take, in place of
-// the record with the refresh token replaces. It returns a lease that is due
-// again soon, so that its next use tries to save it.
-func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], replaces wire.Secret, cause error) *lease[*session] {
-	s.mu.Lock()
-	first := s.unsaved == nil
-	s.unsaved, s.replaces = l, replaces
-	s.mu.Unlock()
-	if errors.Is(cause, cache.ErrLost) && s.saveUnsaved(ctx) == nil {
-		return l
-	}
-	if first {
-		s.warn("session refreshed but not saved; it is kept in memory and saved as soon as possible", cause)
-	}
-	soon := *l
-	soon.refreshAt = l.refreshAt.earlier(s.tokens.now().add(maxBackoff))
-	return &soon
-}
-
-// unsavedAfter returns what is to be saved in place of stored, or nil. That may
-// be stored itself, where only the last step of saving it failed.
-func (s *TokenSource) unsavedAfter(stored *session) *lease[*session] {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.unsaved == nil || stored.refreshToken == s.replaces || bytes.Equal(stored.raw, s.unsaved.value.raw) {
-		return s.unsaved
-	}
-	s.unsaved, s.replaces = nil, "" // signed in, or refreshed, elsewhere
-	return nil
-}
-
-func (s *TokenSource) forgetUnsaved() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unsaved, s.replaces = nil, ""
-}
-
-// saveUnsaved saves what the store did not take before, if anything.
-func (s *TokenSource) saveUnsaved(ctx context.Context) error {
-	s.mu.Lock()
-	nothing := s.unsaved == nil
-	s.mu.Unlock()
-	if nothing {
-		return nil
-	}
-	err := s.update(ctx, func(_ context.Context, old []byte) ([]byte, error) {
-		stored, _ := s.decode(old)
-		if stored == nil {
-			return nil, errUnchanged // signed out elsewhere
-		}
-		unsaved := s.unsavedAfter(stored)
-		if unsaved == nil {
-			return nil, errUnchanged
-		}
-		return unsaved.value.raw, nil
-	})
-	if err != nil && !errors.Is(err, errUnchanged) {
-		return &failure{what: "the refreshed session was not saved and is lost", cause: err,
-			advice: "make " + s.place() + " writable and sign in again"}
-	}
-	s.forgetUnsaved()
-	return nil
 }
 
 // name returns what a person calls the session.
