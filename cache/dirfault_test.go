@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,15 +21,15 @@ var errDisk = errors.New("the disk is on fire")
 // or forever where left is negative.
 type diskFault struct {
 	op   faultfs.Op
-	left int
+	left atomic.Int64
 }
 
 func (f *diskFault) fs() atomicfile.FS {
 	return faultfs.FS{Before: func(op faultfs.Op) error {
-		if op != f.op || f.left == 0 {
+		if op != f.op || f.left.Load() == 0 {
 			return nil
 		}
-		f.left--
+		f.left.Add(-1)
 		return errDisk
 	}}
 }
@@ -41,7 +42,7 @@ func TestDirThatCannotReserve(t *testing.T) {
 	for _, op := range []faultfs.Op{faultfs.Create, faultfs.Write} {
 		for _, times := range []int{1, 3, forever} {
 			inDirWithFault(t, op, func(t *testing.T, d *cache.Dir, fault *diskFault) {
-				fault.left = times
+				fault.left.Store(int64(times))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				start := time.Now()
@@ -69,7 +70,7 @@ func TestDirThatCannotReserve(t *testing.T) {
 // written leaves everything as it is.
 func TestDirThatCannotReserveAndFunctionThatMinds(t *testing.T) {
 	inDirWithFault(t, faultfs.Create, func(t *testing.T, d *cache.Dir, fault *diskFault) {
-		fault.left = forever
+		fault.left.Store(forever)
 		err := d.Update(t.Context(), "key", func(ctx context.Context, _ []byte) ([]byte, error) {
 			return nil, cache.NotWritable(ctx)
 		})
@@ -92,7 +93,7 @@ func TestDirWhoseWriteFails(t *testing.T) {
 					defer cancel()
 					err := d.Update(ctx, "key", func(ctx context.Context, _ []byte) ([]byte, error) {
 						check(t, cache.NotWritable(ctx))
-						fault.left = times
+						fault.left.Store(int64(times))
 						return []byte(`{"n":2}`), fnErr
 					})
 					if fnErr != nil && !errors.Is(err, fnErr) {
@@ -125,7 +126,7 @@ func TestDirWhoseDeleteFails(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				err := d.Update(ctx, "key", func(context.Context, []byte) ([]byte, error) {
-					fault.left = times
+					fault.left.Store(int64(times))
 					return nil, nil
 				})
 				if times == forever {
@@ -151,7 +152,7 @@ func TestDirWritesAfterTheContextEnded(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			err := d.Update(ctx, "key", func(_ context.Context, old []byte) ([]byte, error) {
 				cancel()
-				fault.left = times
+				fault.left.Store(int64(times))
 				return []byte(`{"n":2}`), nil
 			})
 			if times == 0 {
@@ -172,7 +173,7 @@ func TestDirKeepsTheLockWhileItRepeats(t *testing.T) {
 		first := make(chan error)
 		go func() {
 			first <- d.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
-				fault.left = 5
+				fault.left.Store(5)
 				return []byte(`{"n":2}`), nil
 			})
 		}()
@@ -196,7 +197,7 @@ func inDirWithFault(t *testing.T, op faultfs.Op, test func(t *testing.T, d *cach
 			fault := &diskFault{op: op}
 			d.SetFS(fault.fs())
 			test(t, d, fault)
-			fault.left = 0
+			fault.left.Store(0)
 			put(t, d, "key", `{"n":100}`)
 			want(t, d, "key", `{"n":100}`)
 			wantExtensions(t, filepath.Dir(d.Filename("key")), ".json", ".lock")

@@ -201,7 +201,9 @@ func TestDirAsRootThatCannotGiveFilesAway(t *testing.T) {
 	d := newDir(t, t.TempDir())
 	check(t, os.Chown(filepath.Dir(d.Filename("key")), 12345, 12345))
 	put(t, d, "key", `{"n":1}`)
-	d.SetFS((&diskFault{op: faultfs.Chown, left: forever}).fs())
+	fault := &diskFault{op: faultfs.Chown}
+	fault.left.Store(forever)
+	d.SetFS(fault.fs())
 	ctx, cancel := context.WithCancel(t.Context())
 	err := d.Update(ctx, "key", func(ctx context.Context, _ []byte) ([]byte, error) {
 		wantError(t, cache.NotWritable(ctx), errDisk)

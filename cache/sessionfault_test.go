@@ -66,7 +66,7 @@ func TestDueRefreshOnAFailingDisk(t *testing.T) {
 	for _, op := range []faultfs.Op{faultfs.Create, faultfs.Write} {
 		onFailingDisk(t, op, func(t *testing.T, d *failingDisk) {
 			first := d.token(t, d.src)
-			d.fault.left = forever
+			d.fault.left.Store(forever)
 			for time.Sleep(41 * time.Minute); ; time.Sleep(10 * time.Second) {
 				token, err := d.src.RetrieveBearerToken(t.Context())
 				check(t, err)
@@ -96,7 +96,7 @@ func TestExpiredRefreshOnAFailingDisk(t *testing.T) {
 			onFailingDisk(t, op, func(t *testing.T, d *failingDisk) {
 				first := d.token(t, d.src)
 				time.Sleep(2 * time.Hour)
-				d.fault.left = forever
+				d.fault.left.Store(forever)
 				begin := time.Now()
 				second := d.token(t, d.src)
 				if second == first {
@@ -115,7 +115,7 @@ func TestExpiredRefreshOnAFailingDisk(t *testing.T) {
 					t.Errorf("the record can't be read: %v", err)
 				}
 
-				d.fault.left = 0
+				d.fault.left.Store(0)
 				if byClose {
 					check(t, d.src.Close())
 				} else {
@@ -138,7 +138,7 @@ func TestExpiredRefreshOnAFailingDisk(t *testing.T) {
 func TestCloseOnAFailingDisk(t *testing.T) {
 	onFailingDisk(t, faultfs.Rename, func(t *testing.T, d *failingDisk) {
 		time.Sleep(2 * time.Hour)
-		d.fault.left = forever
+		d.fault.left.Store(forever)
 		d.token(t, d.src)
 		if err := d.src.Close(); !errors.Is(err, errDisk) {
 			t.Errorf("Close says %v", err)
