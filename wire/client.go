@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Client calls the service at one endpoint. It is safe for concurrent use; its
@@ -29,6 +31,14 @@ type Client struct {
 
 	// UserAgent is the User-Agent header; "" means "awsoidc".
 	UserAgent string
+
+	// Signer signs CreateTokenWithIAM, which needs it; nothing else does.
+	Signer Signer
+
+	// Logger, where not nil, is told of every request at level Debug: its
+	// method and path, the answer's status and request ID, and how long it
+	// took. It never sees a header, a query or a body.
+	Logger *slog.Logger
 }
 
 // RegisterClient registers a public client (POST /client/register). The
@@ -98,6 +108,8 @@ func (c *Client) CreateToken(ctx context.Context, in *CreateTokenInput) (*Create
 type call struct {
 	operation string
 	path      string
+	query     string // of the URL
+	signer    Signer // nil: unsigned
 	secrets   secrets
 }
 
@@ -119,6 +131,7 @@ func (c *Client) do(ctx context.Context, cl *call, in any, out answer) (Metadata
 	if err != nil {
 		return Metadata{}, cl.refuse(err)
 	}
+	u.RawQuery = cl.query
 	header, err := c.header()
 	if err != nil {
 		return Metadata{}, cl.refuse(err)
@@ -127,7 +140,9 @@ func (c *Client) do(ctx context.Context, cl *call, in any, out answer) (Metadata
 	if err != nil {
 		return Metadata{}, cl.refuse(errors.New("the input can't be written as JSON"))
 	}
+	began := time.Now()
 	r, err := c.exchange(ctx, cl, u, header, body)
+	c.log(ctx, cl, &r, time.Since(began), err)
 	if err != nil {
 		return Metadata{}, err
 	}
@@ -138,6 +153,25 @@ func (c *Client) do(ctx context.Context, cl *call, in any, out answer) (Metadata
 		return Metadata{}, cl.unusable(&r, err)
 	}
 	return cl.metadata(&r), nil
+}
+
+// log reports a request to the Logger.
+func (c *Client) log(ctx context.Context, cl *call, r *reply, took time.Duration, err error) {
+	if c.Logger == nil || !c.Logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("operation", cl.operation),
+		slog.String("method", http.MethodPost),
+		slog.String("path", cl.path),
+		slog.Duration("duration", took),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.Any("error", err))
+	} else {
+		attrs = append(attrs, slog.Int("status", r.status), slog.String("request_id", cl.metadata(r).RequestID))
+	}
+	c.Logger.LogAttrs(ctx, slog.LevelDebug, "request to IAM Identity Center", attrs...)
 }
 
 // url returns an operation's URL.

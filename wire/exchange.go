@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,7 +51,14 @@ func (c *Client) exchange(ctx context.Context, cl *call, u *url.URL, header http
 	}
 
 	var seen connTrace
-	resp, err := transport.RoundTrip(newRequest(seen.watch(ctx), u, header, body))
+	req := newRequest(seen.watch(ctx), u, header, body)
+	if cl.signer != nil {
+		hash := sha256.Sum256(body)
+		if err := cl.signer.Sign(ctx, req, hex.EncodeToString(hash[:])); err != nil {
+			return reply{}, cl.sendError(ctx, fmt.Errorf("the request can't be signed: %w", err), true)
+		}
+	}
+	resp, err := transport.RoundTrip(req)
 	if err == nil && resp == nil {
 		err = errors.New("the HTTP transport returned neither an answer nor an error")
 	}
