@@ -63,7 +63,7 @@ func (m *member) fault() string {
 		return "is larger than 64 KiB"
 	case has(token) && !isVisibleASCII(v):
 		return "holds characters that no token has (they are visible ASCII)"
-	case has(userCode) && (len(v) > maxUserCode || clean(v, maxUserCode, nil) != v):
+	case has(userCode) && clean(v, maxUserCode, nil) != v:
 		return "is not a short printable text"
 	case has(bearer) && !strings.EqualFold(v, "Bearer"):
 		return "is not Bearer"
@@ -105,19 +105,12 @@ func epoch(n json.Number) time.Time {
 	return time.Unix(min(max(i, 0), year10000-1), 0).UTC()
 }
 
-// integer returns n without its fraction, clamped to an int64; 0 where n is
-// absent.
+// integer returns n without its fraction, 0 where n is absent. What an int64
+// can't hold becomes the least int64, or 1<<62.
 func integer(n json.Number) int64 {
-	i, err := strconv.ParseInt(string(n), 10, 64)
-	if err == nil || errors.Is(err, strconv.ErrRange) {
-		return i // clamped by ParseInt
+	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+		return i
 	}
-	f, _ := strconv.ParseFloat(string(n), 64) // infinite where it is too large
-	switch {
-	case f >= math.MaxInt64:
-		return math.MaxInt64
-	case f <= math.MinInt64:
-		return math.MinInt64
-	}
-	return int64(f)
+	f, _ := strconv.ParseFloat(string(n), 64) // infinite where it is out of range
+	return int64(min(max(f, math.MinInt64), 1<<62))
 }

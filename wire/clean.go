@@ -7,8 +7,8 @@ import (
 )
 
 // clean makes text of any origin fit to be shown on one line: what is not
-// printable becomes a space, each hidden secret "[redacted]". The result is at
-// most limit bytes; text that is cut ends in "…".
+// printable becomes a space, what is not UTF-8 U+FFFD, each hidden secret
+// "[redacted]". The result is at most limit bytes; text that is cut ends in "…".
 //
 // A server may echo a secret in part, so a long enough start of one counts.
 func clean(s string, limit int, hidden []Secret) string {
@@ -24,7 +24,7 @@ func clean(s string, limit int, hidden []Secret) string {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s)
-		if !strconv.IsPrint(r) || r == utf8.RuneError && n == 1 {
+		if !strconv.IsPrint(r) {
 			r = ' '
 		}
 		b.WriteRune(r)

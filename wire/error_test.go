@@ -153,7 +153,12 @@ func TestErrorText(t *testing.T) {
 
 // Every string of an Error is bounded, whatever the server sends.
 func TestErrorBounds(t *testing.T) {
-	long := strings.Repeat("é", 10_000)
+	testErrorBounds(t, strings.Repeat("x", 10_000))
+	testErrorBounds(t, strings.Repeat("é", 10_000))
+	testErrorBounds(t, "x"+strings.Repeat("é", 10_000))
+}
+
+func testErrorBounds(t *testing.T, long string) {
 	body, _ := json.Marshal(map[string]string{
 		"__type": long, "error": long, "error_description": long, "reason": long, "region": long, "endpoint": long,
 	})

@@ -181,6 +181,17 @@ func TestShortSecret(t *testing.T) {
 	}
 }
 
+// Of two secrets that begin alike the longer one is cut out.
+func TestSecretsThatBeginAlike(t *testing.T) {
+	in := refreshInput()
+	for in.ClientSecret, in.RefreshToken = range map[wire.Secret]wire.Secret{"abc": "abc-def", "abc-def": "abc"} {
+		e := asError(t, createToken(in)(t.Context(), answering(400, `{"error":"invalid_grant","error_description":"abc-def and abc"}`)))
+		if e.Description != "[redacted] and [redacted]" {
+			t.Errorf("%q", e.Description)
+		}
+	}
+}
+
 // valueError is an error whose fields %#v shows.
 type valueError struct{ Text string }
 

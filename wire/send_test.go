@@ -306,6 +306,10 @@ func TestOddTransports(t *testing.T) {
 	if e := send(t, t.Context(), testEndpoint, transportFunc(func(*http.Request) (*http.Response, error) { return nil, nil })); e.Unspent {
 		t.Errorf("%#v", e)
 	}
+	within := &url.Error{Op: "Post", URL: "https://example.com/", Err: io.ErrUnexpectedEOF}
+	if e := send(t, t.Context(), testEndpoint, failing(within)); e.Err != io.ErrUnexpectedEOF {
+		t.Errorf("%#v", e)
+	}
 	bare := newClient(func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil })
 	if _, err := bare.CreateToken(t.Context(), refreshInput()); !errors.Is(err, wire.ErrResponse) {
 		t.Error(err)
