@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -71,6 +72,30 @@ func TestRefreshInTurn(t *testing.T) {
 		}
 		if n := h.registrations(); n != 1 {
 			t.Errorf("%d clients were registered, want one", n)
+		}
+		h.noReuse()
+	})
+}
+
+// TestAfterTrouble checks that what this library leaves in the cache when a
+// refresh fails is in no client's way, and that it goes on from their session.
+func TestAfterTrouble(t *testing.T) {
+	h := newHost(t)
+	h.signIn(dev)
+	h.expire(dev)
+	h.srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Times: idctest.Always, Status: http.StatusServiceUnavailable})
+	if out, err := h.run("token", "-profile", dev.profile); err == nil || out != "" {
+		t.Errorf("the service is in trouble, and ./examples/token printed %q", out)
+	}
+	h.srv.ClearFaults()
+	each(t, dev, func(t *testing.T, c client) {
+		h := h.in(t)
+		h.expire(dev)
+		before := h.refreshes()
+		accepts(t, h, c, dev)
+		h.accessToken(dev)
+		if n := h.refreshes() - before; n != 1 {
+			t.Errorf("%d refreshes, want the client's alone", n)
 		}
 		h.noReuse()
 	})
