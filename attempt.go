@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/awsoidc/awsoidc/wire"
@@ -22,7 +23,7 @@ type attempt struct {
 	Until    time.Time `json:"until"`    // the end of the backoff
 	Failures int       `json:"failures"` // in a row
 	Over     bool      `json:"over"`     // the service refused the refresh token
-	Error    string    `json:"error"`
+	Error    string    `json:"error"`    // a code
 }
 
 // overPeriod is how long others believe that the service refused a refresh
@@ -38,10 +39,7 @@ func fingerprint(refreshToken wire.Secret) string {
 // that still matters at the time now to who has waited since queued.
 func (s *TokenSource) lastAttempt(ctx context.Context, stored *session, queued, now time.Time) (_ attempt, matters bool) {
 	a, ok := s.readAttempt(ctx, stored)
-	if !ok || now.Before(a.Start) || a.Until.Sub(a.End) > maxRetryAfter {
-		return attempt{}, false
-	}
-	return a, now.Before(a.Until) || queued.Before(a.End)
+	return a, ok && (now.Before(a.Until) || queued.Before(a.End))
 }
 
 func (s *TokenSource) readAttempt(ctx context.Context, stored *session) (a attempt, ok bool) {
@@ -49,24 +47,46 @@ func (s *TokenSource) readAttempt(ctx context.Context, stored *session) (a attem
 	if err != nil || json.Unmarshal(raw, &a) != nil || a.Of != fingerprint(stored.refreshToken) {
 		return attempt{}, false
 	}
+	now := s.tokens.now().time()
+	if a.End.Before(a.Start) || a.End.After(now.Add(maxSkew)) || a.Until.After(now.Add(maxRetryAfter)) {
+		return attempt{}, false // a clock was set back, or nobody like us wrote it
+	}
+	a.Failures = min(max(a.Failures, 1), 100)
+	if !isToken(a.Error) || len(a.Error) > 64 {
+		a.Error = "unknown"
+	}
 	return a, true
+}
+
+// errorCode returns what a note says of an error: no text of the service's.
+func errorCode(err error) string {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		if isToken(e.Type) {
+			return e.Type
+		}
+		return fmt.Sprintf("HTTP-%d", e.StatusCode)
+	}
+	return "no-answer"
 }
 
 // noteAttempt leaves a note about a refresh that failed. Where it can't be
 // saved, the others have to find out for themselves.
-func (s *TokenSource) noteAttempt(ctx context.Context, stored *session, start time.Time, valid bool, cause error) {
+func (s *TokenSource) noteAttempt(ctx context.Context, stored *session, l *lease[*session], start time.Time, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
 	end := s.tokens.now().time()
-	a := attempt{Of: fingerprint(stored.refreshToken), Start: start, End: end, Failures: 1, Error: cause.Error()}
+	a := attempt{Of: fingerprint(stored.refreshToken), Start: start, End: end, Failures: 1, Error: errorCode(cause)}
 	if before, ok := s.readAttempt(ctx, stored); ok && end.Sub(before.Until) < 2*maxBackoff {
 		a.Failures += before.Failures
 	}
-	most := maxWaitingBackoff
-	if valid {
-		most = maxBackoff
+	if s.usable(l) {
+		a.Until = end.Add(backoff(a.Failures, maxBackoff, cause))
+		if expiry := l.expiresAt.time(); expiry.Before(a.Until) {
+			a.Until = expiry
+		}
+	} else {
+		a.Until = end.Add(backoff(a.Failures, maxWaitingBackoff, cause))
 	}
-	a.Until = end.Add(backoff(a.Failures, most, cause))
 	if a.Over = errors.Is(cause, ErrLoginRequired); a.Over {
 		a.Until = end.Add(overPeriod)
 	}
@@ -83,8 +103,8 @@ func (s *TokenSource) sharedFailure(a attempt) error {
 		return s.loginRequired("the service ended the session in "+s.place(), nil)
 	}
 	return &failure{
-		what:   "refresh failed a moment ago, by another user of the session (" + a.Error + ")",
-		advice: "it is tried again at " + a.Until.Format(time.TimeOnly),
+		what:   fmt.Sprintf("a refresh failed at %s (%s)", a.End.Format(time.TimeOnly), a.Error),
+		advice: "try again after " + a.Until.Format(time.TimeOnly),
 		retry:  a.Until,
 	}
 }

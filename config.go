@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/awsoidc/awsoidc/cache"
@@ -138,7 +137,7 @@ const (
 
 // complete checks c and fills in its defaults.
 func (c *Config) complete() error {
-	if err := checkStartURL(c.StartURL); err != nil {
+	if _, err := wire.CheckURL(c.StartURL); err != nil {
 		return badConfig("StartURL", c.StartURL, "give the AWS access portal's https URL", err)
 	}
 	if c.Region == "" {
@@ -179,14 +178,6 @@ func (c *Config) complete() error {
 		c.LoginHint = "call Login"
 	}
 	return nil
-}
-
-// checkStartURL accepts what CheckEndpoint does, and the fragment that people
-// copy from their browsers ("/start#/").
-func checkStartURL(raw string) error {
-	beforeFragment, _, _ := strings.Cut(raw, "#")
-	_, err := wire.CheckEndpoint(beforeFragment)
-	return err
 }
 
 const endpointAdvice = "give an https URL, or an http URL with a loopback address"

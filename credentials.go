@@ -159,7 +159,7 @@ func (r *RoleCredentials) fetch(ctx context.Context, accessToken wire.Secret) (a
 		RoleName:    &r.role.roleName,
 	})
 	if err != nil {
-		return aws.Credentials{}, err
+		return aws.Credentials{}, &portalError{text: wire.Redact(err.Error(), accessToken), err: err}
 	}
 	c := out.RoleCredentials
 	if c == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" {
@@ -184,7 +184,7 @@ func (r *RoleCredentials) fetch(ctx context.Context, accessToken wire.Secret) (a
 // explain says what a refusal of the portal means, and what to do.
 func (r *RoleCredentials) explain(err error) error {
 	f := &failure{
-		what:   fmt.Sprintf("no credentials for role %s in account %s", r.role.roleName, r.role.accountID),
+		what:   fmt.Sprintf("no credentials for role %s in account %s", wire.Redact(r.role.roleName), wire.Redact(r.role.accountID)),
 		cause:  err,
 		advice: "check the network, the region and the endpoint",
 	}
@@ -193,11 +193,22 @@ func (r *RoleCredentials) explain(err error) error {
 		f.kind, f.advice = ErrLoginRequired, "the session was ended or belongs to another region; to sign in, "+r.source.cfg.LoginHint
 	case http.StatusForbidden:
 		f.kind, f.advice = ErrNotAssigned, "check the role's name and the account, and that the person is assigned to it"
+	case http.StatusBadRequest:
+		f.advice = "check the account, of 12 digits, and the role's name"
 	case http.StatusTooManyRequests:
 		f.advice = "the portal is asked too often: try again later"
 	}
 	return f
 }
+
+// portalError is an error of the SDK, without what its text should not show.
+type portalError struct {
+	text string
+	err  error
+}
+
+func (e *portalError) Error() string { return e.text }
+func (e *portalError) Unwrap() error { return e.err }
 
 func isUnauthorized(err error) bool {
 	_, ok := errors.AsType[*types.UnauthorizedException](err)

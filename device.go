@@ -1,10 +1,12 @@
 package awsoidc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +60,9 @@ func (s *TokenSource) Login(ctx context.Context) error {
 	}
 	defer s.leaveLogin(l)
 	_, err = l.call.Wait(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		return ErrClosed
+	}
 	return err
 }
 
@@ -198,6 +203,9 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 		case mayResend(err):
 			// The device code stays valid whatever became of this poll.
 			delay = min(2*delay, interval+maxPollBackoff)
+			if e, ok := errors.AsType[*wire.Error](err); ok {
+				delay = max(delay, e.RetryAfter)
+			}
 		default:
 			return s.signInFailed("sign-in failed", err)
 		}
@@ -251,8 +259,14 @@ func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 		s.encode(v, nil)
 		l = s.lease(v, s.seq.Add(1))
 	}
-	s.forget()
+	if err == nil {
+		err = s.store.refused(s.keys.token)
+	}
+	s.mu.Lock()
+	s.latest.replace(l, err != nil, true)
+	s.mu.Unlock()
 	s.tokens.publish(l)
+	s.clearRoles()
 	if err != nil {
 		return &failure{what: "signed in, but the session could not be saved to " + s.place(), cause: err,
 			advice: "this process alone can use it; make the folder writable and sign in again"}
@@ -270,18 +284,20 @@ func (s *TokenSource) registration(ctx context.Context) (*registration, error) {
 		}
 	}
 	var reg *registration
-	err := s.store.Update(ctx, s.keys.registration, func(ctx context.Context, old []byte) ([]byte, error) {
+	err := s.updateRecord(ctx, s.keys.registration, func(ctx context.Context, old []byte) (_ []byte, err error) {
 		if reg = s.fitting(old); reg != nil {
 			return nil, errUnchanged
 		}
-		var err error
-		if reg, err = s.register(ctx); err != nil {
-			return nil, err
+		if reg, err = s.register(ctx); err != nil || reg.expiresAt.IsZero() {
+			return nil, cmp.Or(err, errUnchanged)
 		}
 		return reg.encode(), nil
 	})
+	if reg == nil && !isAnswer(err) && ctx.Err() == nil {
+		reg, err = s.register(ctx) // it serves this sign-in, if no other
+	}
 	if reg != nil {
-		return reg, nil // whether or not it could be saved for the next sign-in
+		return reg, nil // whether or not it could be saved
 	}
 	return nil, s.signInFailed("the client could not be registered", err)
 }
@@ -365,4 +381,21 @@ func (s *TokenSource) signInFailed(what string, err error) error {
 		f.advice = serviceAdvice(err)
 	}
 	return f
+}
+
+// isAnswer reports whether err came from the service or the way to it.
+func isAnswer(err error) bool {
+	_, answered := errors.AsType[*wire.Error](err)
+	_, sent := errors.AsType[*wire.SendError](err)
+	return answered || sent
+}
+
+// clearRoles drops what was obtained for whoever was signed in before.
+func (s *TokenSource) clearRoles() {
+	s.mu.Lock()
+	roles := slices.Collect(maps.Values(s.roles))
+	s.mu.Unlock()
+	for _, r := range roles {
+		r.credentials.clear()
+	}
 }

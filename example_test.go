@@ -114,7 +114,7 @@ func ExampleTokenSource_Client() {
 	fmt.Println(err)
 	// Output:
 	// 200 OK
-	// Get "https://elsewhere.example/": awsoidc: the token is not sent to https://elsewhere.example:443, which this client is not bound to; name that origin in the call of Client
+	// Get "https://elsewhere.example/": awsoidc: the token is not sent to https://elsewhere.example, which this client is not bound to; name that origin in the call of Client
 }
 
 func ExampleTokenSource_RoleCredentials() {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/awsoidc/awsoidc/cache"
 	"github.com/awsoidc/awsoidc/wire"
 )
 
@@ -32,6 +33,7 @@ type session struct {
 	registrationExpiresAt time.Time     // zero where unknown
 	raw                   []byte        // as stored
 	token                 *oauth2.Token // what Token copies; its Expiry is set on the copy
+	authorization         []string      // the value of the Authorization header; shared, and full
 	fields                fields        // of raw, other tools' included
 }
 
@@ -172,7 +174,7 @@ func parseSession(raw []byte) (*session, error) {
 	return s, nil
 }
 
-// prepare sets s.token.
+// prepare sets s.token and s.authorization.
 func (s *session) prepare() {
 	extra := map[string]any{"expires_at": s.expiresAt}
 	if s.idToken != "" {
@@ -181,6 +183,7 @@ func (s *session) prepare() {
 	if s.scope != "" {
 		extra["scope"] = s.scope
 	}
+	s.authorization = []string{"Bearer " + string(s.accessToken)}
 	s.token = (&oauth2.Token{AccessToken: string(s.accessToken), TokenType: "Bearer"}).WithExtra(extra)
 }
 
@@ -206,6 +209,10 @@ func (s *session) encode(old fields, key string) {
 		f.set("key", key)
 	}
 	s.fields, s.raw = f, f.marshal()
+	if old != nil && len(s.raw) > cache.MaxRecordBytes {
+		s.encode(nil, key) // a store takes no more: rather without the others' members than not at all
+		return
+	}
 	s.prepare()
 }
 
@@ -350,4 +357,10 @@ func pythonString(s string) string {
 	}
 	b.WriteByte('"')
 	return b.String()
+}
+
+// isSessionRecord reports whether raw is a session, of whatever configuration.
+func isSessionRecord(raw []byte) bool {
+	_, err := parseSession(raw)
+	return err == nil
 }

@@ -19,9 +19,10 @@ const (
 	// lockHold bounds everything that is done with that right. It is less than
 	// lockWait, so that one slow holder does not fail those who wait for it.
 	lockHold = 25 * time.Second
-	// sendBudget is the part of lockHold that requests may use; what is left
-	// is for saving their result.
-	sendBudget = 20 * time.Second
+	// sendBudget is the part of lockHold that requests may use.
+	sendBudget = lockHold - saveTimeout
+	// saveTimeout is the part of lockHold for saving their result.
+	saveTimeout = 5 * time.Second
 	// sendTimeout bounds one request.
 	sendTimeout = 8 * time.Second
 	// maxSends bounds the requests of one refresh.
@@ -47,23 +48,46 @@ var (
 // lease it takes any valid session of the store; otherwise only one that is
 // not due. Failing that it refreshes.
 func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]) (*lease[*session], error) {
+	seq := s.seq.Add(1) // before the record is read: a sign-in meanwhile is newer
 	raw, err := s.store.Get(ctx, s.keys.token)
 	if err != nil && !errors.Is(err, cache.ErrMiss) {
-		return nil, &failure{what: "the session can't be read", cause: err}
+		return nil, &failure{what: "the session can't be read", cause: err, advice: "see that this user may read " + s.place()}
 	}
-	stored, why := s.decode(raw)
-	if stored == nil {
-		return nil, s.loginRequired(why, nil)
-	}
-	l := s.lease(stored, s.seq.Add(1))
-	if s.usable(l) && (current == nil || !s.tokens.now().reached(l.refreshAt)) {
-		return l, nil
-	}
-	if !s.refreshable(stored) {
-		return nil, s.loginRequired("the session in "+s.place()+" is over", nil)
+	stored, why, corrupt := s.examine(raw, err)
+	if s.superseding(stored, corrupt) == nil {
+		if stored == nil {
+			return nil, s.loginRequired(why, nil)
+		}
+		l := s.leaseStored(stored, seq)
+		if s.usable(l) && (current == nil || !s.tokens.now().reached(l.refreshAt)) {
+			s.remember(l)
+			return l, nil
+		}
+		if !s.refreshable(stored) {
+			return nil, s.loginRequired("the session in "+s.place()+" is over", nil)
+		}
 	}
 	r := &refresh{TokenSource: s}
 	return r.run(ctx)
+}
+
+// examine returns the session in what the store's Get returned, or why there is
+// none, and whether that is because the record is corrupt.
+func (s *TokenSource) examine(raw []byte, err error) (_ *session, why string, corrupt bool) {
+	if errors.Is(err, cache.ErrCorrupt) {
+		return nil, s.place() + " is not readable JSON", true
+	}
+	v, why := s.decode(raw)
+	return v, why, v == nil && raw != nil && !isSessionRecord(raw)
+}
+
+// find is examine for an update function, which sees no corrupt record.
+func (s *TokenSource) find(ctx context.Context, old []byte) (_ *session, why string, corrupt bool) {
+	var err error
+	if old == nil {
+		_, err = s.store.Get(ctx, s.keys.token)
+	}
+	return s.examine(old, err)
 }
 
 // refreshable reports whether stored can be refreshed, as far as is known here.
@@ -80,7 +104,6 @@ type refresh struct {
 	queued   time.Time // when it began to wait for the lock
 	started  time.Time // when it first sent something
 	sends    int
-	spent    wire.Secret      // the refresh token of the record that result replaces
 	result   *lease[*session] // what to publish
 	ours     bool             // result was obtained by this source, now or before
 	answered chan struct{}    // closed when result came from the service
@@ -117,12 +140,10 @@ func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
 func (r *refresh) settle(ctx context.Context, err error) (*lease[*session], error) {
 	switch {
 	case r.result != nil && (err == nil || errors.Is(err, errUnchanged)):
-		if r.ours {
-			r.remember(r.result, r.spent)
-		}
+		r.remember(r.result)
 		return r.result, nil
 	case r.result != nil:
-		return r.keepUnsaved(ctx, r.result, r.spent, err), nil
+		return r.keepUnsaved(ctx, r.result, err), nil
 	case errors.Is(err, cache.ErrLock), errors.Is(err, cache.ErrLockTimeout), errors.Is(err, cache.ErrLost):
 		return nil, &failure{
 			what:   "the session is due and can't be refreshed without the exclusive right to " + r.place(),
@@ -135,29 +156,37 @@ func (r *refresh) settle(ctx context.Context, err error) (*lease[*session], erro
 
 // update runs fn with the exclusive right to the session's record.
 func (s *TokenSource) update(ctx context.Context, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
+	return s.updateRecord(ctx, s.keys.token, fn)
+}
+
+// updateRecord is the store's Update, with bounds for each of its parts.
+func (s *TokenSource) updateRecord(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	bound := time.AfterFunc(lockWait, func() { cancel(errLockWait) })
 	defer bound.Stop()
-	return s.store.Update(ctx, s.keys.token, func(ctx context.Context, old []byte) ([]byte, error) {
+	return s.store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
 		bound.Reset(lockHold)
 		ctx, cancel := context.WithTimeout(ctx, sendBudget)
 		defer cancel()
+		defer bound.Reset(saveTimeout)
 		return fn(ctx, old)
 	})
 }
 
 // exclusive runs with the exclusive right to the record old.
 func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
-	stored, why := r.decode(old)
-	if stored == nil {
-		return nil, r.loginRequired(why, nil)
-	}
-	r.spent = stored.refreshToken
 	seq := r.seq.Add(1)
-	l := r.lease(stored, seq)
-	if better := r.superseding(stored); better != nil {
-		l, stored, r.ours = better, better.value, true
+	stored, why, corrupt := r.find(ctx, old)
+	l := r.superseding(stored, corrupt)
+	switch {
+	case l != nil:
+		stored, r.ours = l.value, true
+	case stored == nil:
+		return nil, r.loginRequired(why, nil)
+	default:
+		l = r.leaseStored(stored, seq)
+		r.remember(l)
 	}
 	for reread := false; ; {
 		if r.usable(l) && !r.tokens.now().reached(l.refreshAt) {
@@ -180,8 +209,8 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		if newer := r.changedMeanwhile(ctx, stored, refused); newer != nil && !reread {
 			// A tool that takes no lock refreshed, or what was read at first
 			// was half written: go on from what is there now, once.
-			reread, stored, l = true, newer, r.lease(newer, seq)
-			r.spent, r.ours = newer.refreshToken, false
+			reread, stored, l = true, newer, r.leaseStored(newer, seq)
+			r.ours = false
 			continue
 		}
 		if refused || !mayResend(err) || r.sends >= maxSends || pause(ctx, resendDelay(r.sends, err)) != nil {
@@ -217,7 +246,7 @@ func (r *refresh) giveUp(ctx context.Context, stored *session, l *lease[*session
 		r.retire(stored, cause)
 		err = r.loginRequired("the service ended the session in "+r.place(), cause)
 	}
-	r.noteAttempt(ctx, stored, r.started, r.usable(l), err)
+	r.noteAttempt(ctx, stored, l, r.started, err)
 	return err
 }
 
@@ -265,7 +294,7 @@ func (r *refresh) changedMeanwhile(ctx context.Context, stored *session, patienc
 	for waited := time.Duration(0); ; waited += step {
 		raw, err := r.store.Get(ctx, r.keys.token)
 		if err == nil && !bytes.Equal(raw, stored.raw) {
-			if newer, _ := r.decode(raw); newer != nil {
+			if newer, _ := r.decode(raw); newer != nil && r.superseding(newer, false) == nil {
 				return newer
 			}
 		}
@@ -278,7 +307,7 @@ func (r *refresh) changedMeanwhile(ctx context.Context, stored *session, patienc
 // mayResend reports whether a refresh that failed with err may be sent again.
 func mayResend(err error) bool {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		return e.StatusCode == 429 || e.StatusCode >= 500 || errors.Is(e, wire.ErrResponse) && e.StatusCode < 300
+		return e.Type == wire.TypeSlowDown || e.StatusCode == 429 || e.StatusCode >= 500 || errors.Is(e, wire.ErrResponse) && e.StatusCode < 300
 	}
 	_, sent := errors.AsType[*wire.SendError](err)
 	return sent
@@ -289,6 +318,9 @@ func resendDelay(sends int, err error) time.Duration {
 	d -= rand.N(d / 2)
 	if e, ok := errors.AsType[*wire.Error](err); ok {
 		d = max(d, e.RetryAfter)
+		if e.Type == wire.TypeSlowDown {
+			d = max(d, slowDown)
+		}
 	}
 	return d
 }
@@ -300,7 +332,9 @@ func serviceAdvice(err error) string {
 	case e.Reason != "":
 		return "an administrator must look at the AWS KMS key of the Identity Center instance"
 	case mayResend(err):
-		return "the service is in trouble: try again later"
+		return "the service is in trouble, or asked too often: try again later"
+	case errors.Is(err, wire.ErrResponse):
+		return "check the endpoint: something else answers there, perhaps a proxy"
 	}
 	return "check the configuration of the session"
 }

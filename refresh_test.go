@@ -406,9 +406,12 @@ func testUnsafeStore(t *testing.T) {
 	}
 	var log strings.Builder
 	srv := idctest.New()
-	src := signedIn(t, srv, withStore(store), func(c *awsoidc.Config) {
+	src := newSource(t, srv, withStore(store), func(c *awsoidc.Config) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})
+	if err := src.Login(t.Context()); !errors.Is(err, cache.ErrUnsafe) {
+		t.Errorf("Login hides that nobody else can use the session: %v", err)
+	}
 	bearer(t, src)
 	if got, _ := os.ReadFile(target); string(got) != "precious" {
 		t.Errorf("the link's target became %q", got)

@@ -143,6 +143,9 @@ func (r *renewal[T]) startLocked(ctx context.Context) {
 	}
 	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
 		next, err := r.renew(ctx, r.current.Load())
+		if err == nil && r.now().reached(next.expiresAt) {
+			err = errExpiredOnArrival
+		}
 		next, valid := r.end(next, err)
 		if err != nil && valid {
 			r.failed(err)
@@ -183,6 +186,9 @@ func (r *renewal[T]) publishLocked(l *lease[T]) *lease[T] {
 	if now := r.current.Load(); now != nil && now.seq > l.seq {
 		return now
 	}
+	if r.closed {
+		return l
+	}
 	r.current.Store(l)
 	r.used = r.used || !r.now().reached(l.refreshAt)
 	r.failures, r.failure, r.retryAt = 0, nil, instant{}
@@ -197,9 +203,20 @@ func (r *renewal[T]) drop(match func(T) bool) bool {
 	if l == nil || !match(l.value) {
 		return false
 	}
+	r.clearLocked()
+	return true
+}
+
+// clear forgets the present lease and the last failure.
+func (r *renewal[T]) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.clearLocked()
+}
+
+func (r *renewal[T]) clearLocked() {
 	r.current.Store(nil)
 	r.failures, r.failure, r.retryAt = 0, nil, instant{}
-	return true
 }
 
 // askAgain returns when a cache above should ask for l's successor: at the
@@ -230,11 +247,15 @@ func (r *renewal[T]) close() {
 	r.current.Store(nil)
 }
 
+// errExpiredOnArrival is a failure, or a service that issues such values would
+// be asked without end.
+var errExpiredOnArrival = &failure{what: "what the service issued had expired when it arrived", advice: "check this machine's clock and its connection"}
+
 // backoff returns how long to wait after the nth failure in a row: most of it
 // at random, and as long as the service asked for.
 func backoff(n int, most time.Duration, err error) time.Duration {
 	d := most
-	if n < 6 {
+	if n = max(n, 1); n < 6 {
 		d = min(d, firstBackoff<<(n-1))
 	}
 	if errors.Is(err, ErrLoginRequired) {

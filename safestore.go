@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/awsoidc/awsoidc/cache"
 )
 
-// safeStore is a Store that gives way to memory once it finds its records
-// unsafe to use: a link in their place, another user's file.
+// safeStore is a Store that keeps a record in memory once it finds the stored
+// one unsafe to use: a link in its place, another user's file.
 type safeStore struct {
 	cache.Store
-	warn func(msg string, err error)
-
-	unsafe atomic.Bool
-	once   sync.Once
-	memory cache.Store // set by newSafeStore
+	warn   func(msg string, err error)
+	memory cache.Store
+	unsafe sync.Map // of keys, with why
 }
 
 func newSafeStore(store cache.Store, warn func(string, error)) *safeStore {
@@ -25,9 +22,9 @@ func newSafeStore(store cache.Store, warn func(string, error)) *safeStore {
 }
 
 func (s *safeStore) Get(ctx context.Context, key string) ([]byte, error) {
-	if !s.unsafe.Load() {
+	if s.refused(key) == nil {
 		raw, err := s.Store.Get(ctx, key)
-		if !s.refuse(err) {
+		if !s.refuse(key, err) {
 			return raw, err
 		}
 	}
@@ -35,31 +32,41 @@ func (s *safeStore) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (s *safeStore) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
-	if !s.unsafe.Load() {
+	if s.refused(key) == nil {
 		ran := false
 		err := s.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
 			ran = true
 			return fn(ctx, old)
 		})
-		if !s.refuse(err) || ran {
+		if ran || !s.refuse(key, err) {
 			return err
 		}
 	}
 	return s.memory.Update(ctx, key, fn)
 }
 
-func (s *safeStore) refuse(err error) bool {
+// refused returns why the record of key is kept in memory, nil where it is not.
+func (s *safeStore) refused(key string) error {
+	why, _ := s.unsafe.Load(key)
+	err, _ := why.(error)
+	return err
+}
+
+func (s *safeStore) refuse(key string, err error) bool {
 	if !errors.Is(err, cache.ErrUnsafe) {
 		return false
 	}
-	s.unsafe.Store(true)
-	s.once.Do(func() { s.warn("the store is not safe to use; the session is kept in memory only", err) })
+	if _, known := s.unsafe.LoadOrStore(key, err); !known {
+		s.warn("a record is not safe to use; it is kept in memory only", err)
+	}
 	return true
 }
 
-// newMemoryStore returns a Store for the two records of one source.
+// newMemoryStore returns a Store for the records of one source: its session,
+// its registration, and the note of a failed attempt.
 func newMemoryStore() cache.Store {
-	s, err := cache.NewLRU(2, 2*cache.MaxRecordBytes)
+	const records = 3
+	s, err := cache.NewLRU(records, records*cache.MaxRecordBytes)
 	if err != nil {
 		panic(err) // its arguments are positive
 	}

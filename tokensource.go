@@ -13,7 +13,6 @@ import (
 	"github.com/aws/smithy-go/auth/bearer"
 	"golang.org/x/oauth2"
 
-	"github.com/awsoidc/awsoidc/cache"
 	"github.com/awsoidc/awsoidc/wire"
 )
 
@@ -29,7 +28,7 @@ import (
 type TokenSource struct {
 	cfg    Config
 	keys   keys
-	store  cache.Store
+	store  *safeStore
 	http   *http.Client // for the service and the portal: refuses redirects, bounds answers
 	wire   *wire.Client
 	logger *slog.Logger
@@ -42,7 +41,7 @@ type TokenSource struct {
 	rejected   wire.Secret // an access token that a server refused
 	rejectedAt instant
 	deadClient string // the client id that the service refused
-	obtained   obtained
+	latest     latest
 	login      *signIn
 	roles      map[roleKey]*RoleCredentials
 	closed     bool
@@ -167,7 +166,7 @@ func (s *TokenSource) Close() error {
 		r.credentials.close()
 	}
 	s.tokens.close()
-	s.work.Wait()
+	s.work.Wait() // a late publish does nothing: tokens is closed
 	return s.saveUnsaved(context.Background())
 }
 
@@ -202,6 +201,24 @@ func (s *TokenSource) encode(v *session, old fields) {
 	v.encode(old, key)
 }
 
+// leaseStored returns the lease of a session that was read from the store.
+func (s *TokenSource) leaseStored(v *session, seq uint64) *lease[*session] {
+	l := s.lease(v, seq)
+	if held := s.tokens.current.Load(); held != nil && held.value.accessToken == v.accessToken {
+		// Reading the same token again does not make it younger, even if the
+		// wall clock was set back since.
+		l.expiresAt = l.expiresAt.earlier(held.expiresAt)
+		l.refreshAt = l.refreshAt.earlier(held.refreshAt)
+	}
+	if now := s.tokens.now(); v.issuedAt.After(now.time().Add(maxSkew)) && s.refreshable(v) {
+		l.refreshAt = now // the clock was set back: who knows how old it is
+	}
+	return l
+}
+
+// maxSkew is how far the clocks of those who share a store may differ.
+const maxSkew = time.Minute
+
 // lease computes when v is to be replaced.
 func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 	now := s.tokens.now()
@@ -213,12 +230,6 @@ func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 	l.refreshAt = l.expiresAt
 	if s.refreshable(v) {
 		l.refreshAt = now.add(left - lead(v.lifetime(), v.accessToken))
-	}
-	if held := s.tokens.current.Load(); held != nil && held.value.accessToken == v.accessToken {
-		// Reading the same token again does not make it younger, even if the
-		// wall clock was set back since.
-		l.expiresAt = l.expiresAt.earlier(held.expiresAt)
-		l.refreshAt = l.refreshAt.earlier(held.refreshAt)
 	}
 	return l
 }
@@ -276,6 +287,9 @@ func (s *TokenSource) place() string {
 }
 
 func (s *TokenSource) loginRequired(what string, cause error) error {
+	if cause == nil {
+		cause = s.store.refused(s.keys.token)
+	}
 	return &failure{kind: ErrLoginRequired, what: what, cause: cause, advice: "to sign in, " + s.cfg.LoginHint}
 }
 

@@ -24,7 +24,7 @@ import (
 // The client's Transport can be used and wrapped by itself. It uses the
 // Transport of Config.HTTPClient, if any.
 func (s *TokenSource) Client(origins ...string) *http.Client {
-	t := &bearerTransport{source: s, base: http.DefaultTransport, origins: map[string]bool{}}
+	t := &bearerTransport{source: s, base: http.DefaultTransport, origins: map[origin]bool{}}
 	if c := s.cfg.HTTPClient; c != nil && c.Transport != nil {
 		t.base = c.Transport
 	}
@@ -37,7 +37,7 @@ func (s *TokenSource) Client(origins ...string) *http.Client {
 			t.err = badConfig("origin", raw, "give scheme and host, such as https://api.example.com", err)
 			break
 		}
-		t.origins[origin(u)] = true
+		t.origins[originOf(u)] = true
 	}
 	return &http.Client{Transport: t}
 }
@@ -46,7 +46,7 @@ func (s *TokenSource) Client(origins ...string) *http.Client {
 type bearerTransport struct {
 	source  *TokenSource
 	base    http.RoundTripper
-	origins map[string]bool
+	origins map[origin]bool
 	err     error // what every request fails with: the origins are unusable
 }
 
@@ -58,52 +58,54 @@ func (t *bearerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if !t.origins[origin(req.URL)] {
+	if !t.origins[originOf(req.URL)] {
 		return t.base.RoundTrip(req) // a redirect led here
 	}
-	token, err := t.source.Bearer(req.Context())
+	l, err := t.source.get(req.Context())
 	if err != nil {
 		if req.Body != nil {
 			req.Body.Close()
 		}
 		return nil, err
 	}
-	resp, err := t.base.RoundTrip(withBearer(req, token))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || !t.source.Invalidate(token) {
+	resp, err := t.base.RoundTrip(withBearer(req, l.value))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
+	}
+	refused := l.value.accessToken
+	t.source.Invalidate(string(refused)) // unless another request did
+	l, err = t.source.get(req.Context())
+	if err != nil || l.value.accessToken == refused {
+		return resp, nil // the 401 says more than why there is no other token
 	}
 	again, ok := replay(req)
 	if !ok {
 		return resp, nil
 	}
-	token, err = t.source.Bearer(req.Context())
-	if err != nil {
-		return resp, nil // the 401 says more than why there is no other token
-	}
 	io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection is used again
 	resp.Body.Close()
-	return t.base.RoundTrip(withBearer(again, token))
+	return t.base.RoundTrip(withBearer(again, l.value))
 }
 
 func (t *bearerTransport) refuse(req *http.Request) error {
 	if t.err != nil {
 		return t.err
 	}
-	if !t.origins[origin(req.URL)] && req.Response == nil {
+	if !t.origins[originOf(req.URL)] && req.Response == nil {
 		return &failure{
-			what:   "the token is not sent to " + origin(req.URL) + ", which this client is not bound to",
+			what:   "the token is not sent to " + req.URL.Scheme + "://" + req.URL.Host + ", which this client is not bound to",
 			advice: "name that origin in the call of Client",
 		}
 	}
 	return nil
 }
 
-// withBearer returns a copy of req that carries the token.
-func withBearer(req *http.Request, token string) *http.Request {
+// withBearer returns a copy of req that carries v's access token.
+func withBearer(req *http.Request, v *session) *http.Request {
 	r := *req
 	r.Header = make(http.Header, len(req.Header)+1)
 	maps.Copy(r.Header, req.Header)
-	r.Header["Authorization"] = []string{"Bearer " + token}
+	r.Header["Authorization"] = v.authorization
 	return &r
 }
 
@@ -124,13 +126,19 @@ func replay(req *http.Request) (*http.Request, bool) {
 	return &r, true
 }
 
-// origin returns u's scheme, host and port (RFC 6454).
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+// origin is what RFC 6454 calls so.
+type origin struct{ scheme, host, port string }
+
+func originOf(u *url.URL) origin {
+	o := origin{u.Scheme, strings.ToLower(u.Hostname()), u.Port()}
+	switch {
+	case o.port != "":
+	case o.scheme == "https":
+		o.port = "443"
+	case o.scheme == "http":
+		o.port = "80"
 	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+	return o
 }
 
 // strictClient returns a copy of c, or a client with http.DefaultTransport for
@@ -157,7 +165,7 @@ func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		base = http.DefaultTransport
 	}
 	resp, err := base.RoundTrip(req)
-	if err == nil {
+	if err == nil && resp != nil && resp.Body != nil {
 		resp.Body = struct {
 			io.Reader
 			io.Closer

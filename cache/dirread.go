@@ -53,7 +53,7 @@ func (d *Dir) read(ctx context.Context, path string) ([]byte, error) {
 		}
 		torn++
 		if torn >= tornLooks && time.Since(start) >= tornFor {
-			return nil, fmt.Errorf("%w: %s is not complete JSON", ErrMiss, path)
+			return nil, fmt.Errorf("%w: %s is not complete JSON", ErrCorrupt, path)
 		}
 		_ = pause(ctx, tornPause) // the loop looks at ctx
 	}

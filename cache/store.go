@@ -14,6 +14,10 @@ const MaxRecordBytes = 1 << 20
 var (
 	// ErrMiss means that there is no record under the key.
 	ErrMiss = errors.New("cache: no such record")
+	// ErrCorrupt means that there is something under the key that is no record,
+	// such as a file that another tool left half written. It wraps ErrMiss: an
+	// update function sees no record either.
+	ErrCorrupt = fmt.Errorf("%w that could be read", ErrMiss)
 	// ErrLost means that exclusion was lost while an update function ran; its
 	// value was not written.
 	ErrLost = errors.New("cache: lost the exclusive right to the record; nothing was written")

@@ -1,0 +1,111 @@
+package awsoidc
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/awsoidc/awsoidc/cache"
+)
+
+// latest is the newest session that this source knows of. The store may not
+// have taken it, or a tool that takes no lock may write back a record that it
+// had read before: that one's refresh token is spent, and sending it again
+// could end the session.
+type latest struct {
+	lease    *lease[*session] // nil: none
+	unsaved  bool
+	signedIn bool       // unsaved came from a sign-in: no older record is newer
+	spent    [32]string // fingerprints of the refresh tokens that the last sessions replaced
+	n        int        // how many were put in spent
+}
+
+// replace makes next the latest session.
+func (l *latest) replace(next *lease[*session], unsaved, signedIn bool) {
+	if l.lease != nil && l.lease.value.refreshToken != next.value.refreshToken {
+		l.spent[l.n%len(l.spent)] = fingerprint(l.lease.value.refreshToken)
+		l.n++
+	}
+	l.lease, l.unsaved, l.signedIn = next, unsaved, signedIn
+}
+
+// supersedes reports whether the latest session is to be put in the place of
+// stored, which is nil where the record is gone, or corrupt. A record that is
+// gone means that the person signed out.
+func (l *latest) supersedes(stored *session, corrupt bool) bool {
+	if l.lease == nil {
+		return false
+	}
+	if stored == nil {
+		return corrupt || l.unsaved && l.signedIn
+	}
+	v := l.lease.value
+	if l.unsaved && l.signedIn && !stored.expiresAt.After(v.expiresAt) {
+		return true
+	}
+	if stored.refreshToken == v.refreshToken { // they do not rotate, or only the last step of saving failed
+		return l.unsaved && !stored.expiresAt.After(v.expiresAt)
+	}
+	return slices.Contains(l.spent[:], fingerprint(stored.refreshToken))
+}
+
+// remember makes l, which is saved, the latest session.
+func (s *TokenSource) remember(l *lease[*session]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest.replace(l, false, false)
+}
+
+// superseding returns what is to be put in the place of stored, or nil.
+func (s *TokenSource) superseding(stored *session, corrupt bool) *lease[*session] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.latest.supersedes(stored, corrupt) {
+		return s.latest.lease
+	}
+	return nil
+}
+
+// keepUnsaved holds on to a session that the store did not take. It returns a
+// lease that is due again soon, so that its next use tries to save it.
+func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], cause error) *lease[*session] {
+	s.mu.Lock()
+	first := !s.latest.unsaved
+	s.latest.replace(l, true, false)
+	s.mu.Unlock()
+	if errors.Is(cause, cache.ErrLost) && s.saveUnsaved(ctx) == nil {
+		return l
+	}
+	if first {
+		s.warn("session refreshed but not saved; it is kept in memory and saved as soon as possible", cause)
+	}
+	soon := *l
+	soon.refreshAt = l.refreshAt.earlier(s.tokens.now().add(maxBackoff))
+	return &soon
+}
+
+// saveUnsaved saves what the store did not take before, if anything.
+func (s *TokenSource) saveUnsaved(ctx context.Context) error {
+	s.mu.Lock()
+	unsaved := s.latest.unsaved
+	s.mu.Unlock()
+	if !unsaved {
+		return nil
+	}
+	err := s.update(ctx, func(ctx context.Context, old []byte) ([]byte, error) {
+		stored, _, corrupt := s.find(ctx, old)
+		l := s.superseding(stored, corrupt)
+		if l == nil {
+			return nil, errUnchanged // signed out, or in, elsewhere
+		}
+		return l.value.raw, nil
+	})
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return &failure{what: "the refreshed session was not saved and is lost", cause: err,
+			advice: "make " + s.place() + " writable and sign in again"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest.unsaved = false
+	return nil
+}
