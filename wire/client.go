@@ -3,7 +3,6 @@ package wire
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,12 +31,15 @@ type Client struct {
 	// UserAgent is the User-Agent header; "" means "awsoidc".
 	UserAgent string
 
-	// Signer signs CreateTokenWithIAM, which needs it; nothing else does.
+	// Signer signs CreateTokenWithIAM, which can't do without; the other
+	// operations are not signed.
 	Signer Signer
 
-	// Logger, where not nil, is told of every request at level Debug: its
-	// method and path, the answer's status and request ID, and how long it
-	// took. It never sees a header, a query or a body.
+	// Logger is told of every request at level Debug, after its end; nil means
+	// nobody is. A record has the attributes operation, method, path and
+	// duration; status and request_id where an answer came; error, a string,
+	// where the call failed. No query, no body, and of the header the request
+	// ID alone gets there; error is the error's text, which shows no secret.
 	Logger *slog.Logger
 }
 
@@ -113,9 +115,10 @@ type call struct {
 	secrets   secrets
 }
 
-// secrets are what a request carries and no text may show. It is an array, as
-// it is made for every call and looked at in few.
-type secrets [5]Secret
+// secrets are what a request carries and no text may show: five of the input
+// at most, and the session token of who signs. It is an array, as it is made
+// for every call and looked at in few.
+type secrets [6]Secret
 
 // refuse makes the error of an input, or a Client, that can't be used.
 func (cl *call) refuse(err error) error {
@@ -136,27 +139,36 @@ func (c *Client) do(ctx context.Context, cl *call, in any, out answer) (Metadata
 	if err != nil {
 		return Metadata{}, cl.refuse(err)
 	}
-	body, err := json.Marshal(in)
+	body, err := encode(in)
 	if err != nil {
 		return Metadata{}, cl.refuse(errors.New("the input can't be written as JSON"))
 	}
 	began := time.Now()
 	r, err := c.exchange(ctx, cl, u, header, body)
-	c.log(ctx, cl, &r, time.Since(began), err)
+	if err == nil {
+		err = cl.read(&r, out)
+	}
+	meta := cl.metadata(&r)
+	c.log(ctx, cl, r.status, meta.RequestID, time.Since(began), err)
 	if err != nil {
 		return Metadata{}, err
 	}
-	if r.status < 200 || r.status > 299 {
-		return Metadata{}, cl.failure(&r)
-	}
-	if err := r.decode(out); err != nil {
-		return Metadata{}, cl.unusable(&r, err)
-	}
-	return cl.metadata(&r), nil
+	return meta, nil
 }
 
-// log reports a request to the Logger.
-func (c *Client) log(ctx context.Context, cl *call, r *reply, took time.Duration, err error) {
+// read reads an answer into out. Its errors are *Error.
+func (cl *call) read(r *reply, out answer) error {
+	if r.status < 200 || r.status > 299 {
+		return cl.failure(r)
+	}
+	if err := r.decode(out); err != nil {
+		return cl.unusable(r, err)
+	}
+	return nil
+}
+
+// log reports a request to the Logger. status is 0 where no answer came.
+func (c *Client) log(ctx context.Context, cl *call, status int, requestID string, took time.Duration, err error) {
 	if c.Logger == nil || !c.Logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
@@ -166,10 +178,11 @@ func (c *Client) log(ctx context.Context, cl *call, r *reply, took time.Duration
 		slog.String("path", cl.path),
 		slog.Duration("duration", took),
 	}
+	if status != 0 {
+		attrs = append(attrs, slog.Int("status", status), slog.String("request_id", requestID))
+	}
 	if err != nil {
-		attrs = append(attrs, slog.Any("error", err))
-	} else {
-		attrs = append(attrs, slog.Int("status", r.status), slog.String("request_id", cl.metadata(r).RequestID))
+		attrs = append(attrs, slog.String("error", err.Error())) // not the error: a handler may print what it wraps
 	}
 	c.Logger.LogAttrs(ctx, slog.LevelDebug, "request to IAM Identity Center", attrs...)
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 )
@@ -11,6 +12,16 @@ import (
 // answer is what an operation's answer is read into.
 type answer interface {
 	check() error // why it can't be used, naming the member and not its value
+}
+
+// encode writes a request as the official clients do: <, > and & as they are,
+// no line end. A signature is over these bytes.
+func encode(body any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(body)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 type registerClientBody struct {

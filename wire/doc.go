@@ -1,7 +1,7 @@
 // Package wire is a client of the IAM Identity Center OIDC service (SSO OIDC),
-// which registers public clients and issues access tokens to them. It speaks
-// the service's own protocol, JSON in and JSON out, and imports nothing but the
-// standard library.
+// which registers public clients and issues access tokens to them and to
+// applications. It speaks the service's own protocol, JSON in and JSON out, and
+// imports nothing but the standard library.
 //
 // # Calling the service
 //
@@ -16,6 +16,17 @@
 // RegisterClient, StartDeviceAuthorization, and then CreateToken at the
 // interval given until its error is no longer [TypeAuthorizationPending] or
 // [TypeSlowDown].
+//
+// CreateTokenWithIAM acts for people whom another identity provider signed in
+// (trusted identity propagation). It is the one operation that AWS credentials
+// sign, by the Client's [Signer], of which this package has none:
+//
+//	client := &wire.Client{Endpoint: endpoint, Signer: awsoidc.NewSigner(cfg.Credentials, "us-east-1")}
+//	out, err := client.CreateTokenWithIAM(ctx, &wire.CreateTokenWithIAMInput{
+//		ClientID:  applicationARN,
+//		GrantType: wire.GrantJWTBearer,
+//		Assertion: wire.Secret(jwt),
+//	})
 //
 // Three things the service does not tell:
 //
@@ -32,8 +43,8 @@
 //     success. Compare Type with the Type constants. Where the answer was none
 //     of the service's, errors.Is(err, ErrResponse) holds as well.
 //   - [*SendError]: there was no complete answer. Unspent tells whether the
-//     request is known not to have reached the service. The context's error is
-//     visible to errors.Is.
+//     request is known not to have reached the service, as one that could not
+//     be signed. The context's error is visible to errors.Is.
 //   - Anything else: the input or the endpoint can't be used, and nothing was
 //     sent.
 //
@@ -52,5 +63,9 @@
 //     at most [MaxExpiresIn]. URLs that a person will open are https, or http on
 //     loopback.
 //   - Secrets have the type [Secret], which no way of printing shows; what the
-//     request carried as one is cut out of the text of errors, too.
+//     request carried as one, or as the session token of AWS credentials, is
+//     cut out of the text of errors, too.
+//
+// Client.Logger sees each request's operation, method, path, status, request ID
+// and duration, and the text of its error.
 package wire

@@ -109,6 +109,7 @@ func isLoopback(host string) bool {
 
 // partition is a group of regions with DNS suffixes of their own.
 type partition struct {
+	name      string // with "-global", it is a region's name too
 	regions   string // what its regions' names begin with; an area and a number follow
 	dns       string // suffix of the usual endpoints
 	dualStack string // suffix of the dual-stack endpoints
@@ -117,19 +118,20 @@ type partition struct {
 
 func partitionOf(region string) partition {
 	for _, p := range [...]partition{
-		{regions: "cn-", dns: "amazonaws.com.cn", dualStack: "api.amazonwebservices.com.cn"}, // aws-cn
-		{regions: "us-gov-", dns: "amazonaws.com", dualStack: "api.aws", plainFIPS: true},    // aws-us-gov
-		{regions: "us-iso-", dns: "c2s.ic.gov", dualStack: "api.aws.ic.gov"},                 // aws-iso
-		{regions: "us-isob-", dns: "sc2s.sgov.gov", dualStack: "api.aws.scloud"},             // aws-iso-b
-		{regions: "eu-isoe-", dns: "cloud.adc-e.uk", dualStack: "api.cloud-aws.adc-e.uk"},    // aws-iso-e
-		{regions: "us-isof-", dns: "csp.hci.ic.gov", dualStack: "api.aws.hci.ic.gov"},        // aws-iso-f
-		{regions: "eusc-de-", dns: "amazonaws.eu", dualStack: "api.amazonwebservices.eu"},    // aws-eusc
+		{name: "aws-cn", regions: "cn-", dns: "amazonaws.com.cn", dualStack: "api.amazonwebservices.com.cn"},
+		{name: "aws-us-gov", regions: "us-gov-", dns: "amazonaws.com", dualStack: "api.aws", plainFIPS: true},
+		{name: "aws-iso", regions: "us-iso-", dns: "c2s.ic.gov", dualStack: "api.aws.ic.gov"},
+		{name: "aws-iso-b", regions: "us-isob-", dns: "sc2s.sgov.gov", dualStack: "api.aws.scloud"},
+		{name: "aws-iso-e", regions: "eu-isoe-", dns: "cloud.adc-e.uk", dualStack: "api.cloud-aws.adc-e.uk"},
+		{name: "aws-iso-f", regions: "us-isof-", dns: "csp.hci.ic.gov", dualStack: "api.aws.hci.ic.gov"},
+		{name: "aws-eusc", regions: "eusc-de-", dns: "amazonaws.eu", dualStack: "api.amazonwebservices.eu"},
 	} {
-		if rest, ok := strings.CutPrefix(region, p.regions); ok && isAreaAndNumber(rest) {
+		rest, ok := strings.CutPrefix(region, p.regions)
+		if ok && isAreaAndNumber(rest) || region == p.name+"-global" {
 			return p
 		}
 	}
-	return partition{dns: "amazonaws.com", dualStack: "api.aws"}
+	return partition{name: "aws", dns: "amazonaws.com", dualStack: "api.aws"}
 }
 
 // isAreaAndNumber reports whether s is like "east-1".

@@ -36,6 +36,8 @@ func TestEndpointFor(t *testing.T) {
 		{"xx-new-12", "oidc.xx-new-12.amazonaws.com", "oidc-fips.xx-new-12.amazonaws.com", "oidc.xx-new-12.api.aws", "oidc-fips.xx-new-12.api.aws"},
 		{"cn-north", "oidc.cn-north.amazonaws.com", "oidc-fips.cn-north.amazonaws.com", "oidc.cn-north.api.aws", "oidc-fips.cn-north.api.aws"},
 		{"us-gov-west-1a", "oidc.us-gov-west-1a.amazonaws.com", "oidc-fips.us-gov-west-1a.amazonaws.com", "oidc.us-gov-west-1a.api.aws", "oidc-fips.us-gov-west-1a.api.aws"},
+		{"aws-cn-global", "oidc.aws-cn-global.amazonaws.com.cn", "oidc-fips.aws-cn-global.amazonaws.com.cn",
+			"oidc.aws-cn-global.api.amazonwebservices.com.cn", "oidc-fips.aws-cn-global.api.amazonwebservices.com.cn"},
 		{"cn--1", "oidc.cn--1.amazonaws.com", "oidc-fips.cn--1.amazonaws.com", "oidc.cn--1.api.aws", "oidc-fips.cn--1.api.aws"},
 		{"cn-north-1-x", "oidc.cn-north-1-x.amazonaws.com", "oidc-fips.cn-north-1-x.amazonaws.com", "oidc.cn-north-1-x.api.aws", "oidc-fips.cn-north-1-x.api.aws"},
 	} {

@@ -83,12 +83,13 @@ func TestErrorsOfEveryOperation(t *testing.T) {
 		"RegisterClient":           registerClient(&wire.RegisterClientInput{ClientName: "n"}),
 		"StartDeviceAuthorization": startDeviceAuthorization(deviceInput()),
 		"CreateToken":              createToken(refreshInput()),
+		"CreateTokenWithIAM":       createTokenWithIAM(bearerInput()),
 	} {
-		e := asError(t, call(t.Context(), answering(400, `{"error":"slow_down"}`)))
+		e := asError(t, call(t.Context(), signed(answering(400, `{"error":"slow_down"}`))))
 		if e.Operation != name || e.Type != wire.TypeSlowDown {
 			t.Errorf("%s: %+v", name, e)
 		}
-		s := asSendError(t, call(t.Context(), newClient(failing(errors.New("x")))))
+		s := asSendError(t, call(t.Context(), signed(newClient(failing(errors.New("x"))))))
 		if s.Operation != name {
 			t.Errorf("%s: %+v", name, s)
 		}

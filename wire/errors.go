@@ -83,18 +83,18 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // SendError means that no complete HTTP answer was read: the connection failed,
-// or the context ended.
+// the context ended, or the Signer did not sign.
 type SendError struct {
 	Operation string // such as "CreateToken"
 
 	// Unspent says that the request certainly did not reach the service: a
 	// name that does not resolve, a refused connection, a proxy or TLS
-	// handshake that failed, a context that ended before. Otherwise the
-	// service may have carried the operation out.
+	// handshake that failed, a request that was not signed, a context that
+	// ended before. Otherwise the service may have carried the operation out.
 	Unspent bool
 
-	// Err is what the transport reported, without the URL. It wraps the
-	// context's error where the context ended.
+	// Err is what the transport reported, without the URL, or wraps what the
+	// Signer did. It wraps the context's error where the context ended.
 	Err error
 }
 

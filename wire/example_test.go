@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"time"
 
 	"github.com/awsoidc/awsoidc/wire"
@@ -124,6 +126,59 @@ func ExampleClient_CreateToken() {
 	// Output: refreshed for 8h0m0s
 }
 
+// A service acts for a person whom its identity provider signed in. The Signer
+// is usually that of AWS credentials; what follows asks nobody for a signature.
+func ExampleClient_CreateTokenWithIAM() {
+	server := httptest.NewServer(exampleService())
+	defer server.Close()
+	client := &wire.Client{Endpoint: server.URL, Signer: exampleSigner{}}
+
+	out, err := client.CreateTokenWithIAM(context.Background(), &wire.CreateTokenWithIAMInput{
+		ClientID:  "arn:aws:sso::123456789012:application/ssoins-1111111111111111/apl-2222222222222222",
+		GrantType: wire.GrantJWTBearer,
+		Assertion: "header.claims.signature", // the person's JWT
+	})
+	var e *wire.Error
+	switch {
+	case errors.As(err, &e) && e.Type == wire.TypeInvalidGrant:
+		fmt.Println("the assertion is spent or was refused: ask for another one")
+	case err != nil:
+		log.Fatal(err)
+	default:
+		fmt.Println(out.AccessToken, "for", out.ExpiresIn, "to", out.Scopes)
+		fmt.Println("context for STS AssumeRole:", out.IdentityContext)
+	}
+	// Output:
+	// [redacted] for 1h0m0s to [openid aws sts:identity_context]
+	// context for STS AssumeRole: [redacted]
+}
+
+type exampleSigner struct{}
+
+func (exampleSigner) Sign(_ context.Context, req *http.Request, payloadHash string) error {
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…")
+	return nil
+}
+
+// The log of a request.
+func ExampleClient_logger() {
+	server := httptest.NewServer(exampleService())
+	defer server.Close()
+	withoutTimes := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "duration" {
+			return slog.Attr{}
+		}
+		return a
+	}
+	client := &wire.Client{
+		Endpoint: server.URL,
+		Logger:   slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTimes})),
+	}
+	client.RegisterClient(context.Background(), &wire.RegisterClientInput{ClientName: "my-tool"})
+	// Output:
+	// level=DEBUG msg="request to IAM Identity Center" operation=RegisterClient method=POST path=/client/register status=200 request_id=request-1
+}
+
 func ExampleEndpointFor() {
 	for _, region := range []string{"us-east-1", "cn-north-1", "evil.example/"} {
 		fmt.Println(wire.EndpointFor(region, false, false))
@@ -161,10 +216,11 @@ func ExampleSecret() {
 	// Output: [redacted] [redacted] [redacted] a token
 }
 
-// exampleService answers the three operations.
+// exampleService answers every operation.
 func exampleService() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /client/register", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("x-amzn-RequestId", "request-1")
 		fmt.Fprint(w, `{"clientId":"client-id","clientSecret":"client-secret","clientSecretExpiresAt":2000000000}`)
 	})
 	mux.HandleFunc("POST /device_authorization", func(w http.ResponseWriter, _ *http.Request) {
@@ -172,6 +228,10 @@ func exampleService() http.Handler {
 	})
 	polled := false
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.RawQuery == "aws_iam=t" {
+			fmt.Fprint(w, `{"accessToken":"access-token","tokenType":"Bearer","expiresIn":3600,"scope":["openid","aws","sts:identity_context"],"awsAdditionalDetails":{"identityContext":"identity-context"}}`)
+			return
+		}
 		var in struct{ GrantType string }
 		if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
 			log.Print(err)

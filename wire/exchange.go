@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,9 +51,8 @@ func (c *Client) exchange(ctx context.Context, cl *call, u *url.URL, header http
 	var seen connTrace
 	req := newRequest(seen.watch(ctx), u, header, body)
 	if cl.signer != nil {
-		hash := sha256.Sum256(body)
-		if err := cl.signer.Sign(ctx, req, hex.EncodeToString(hash[:])); err != nil {
-			return reply{}, cl.sendError(ctx, fmt.Errorf("the request can't be signed: %w", err), true)
+		if err := cl.sign(ctx, req, body); err != nil {
+			return reply{}, err
 		}
 	}
 	resp, err := transport.RoundTrip(req)
@@ -63,7 +60,7 @@ func (c *Client) exchange(ctx context.Context, cl *call, u *url.URL, header http
 		err = errors.New("the HTTP transport returned neither an answer nor an error")
 	}
 	if err != nil {
-		return reply{}, cl.sendError(ctx, err, seen.unspent(err))
+		return reply{}, cl.sendError(ctx, withoutURL(err), seen.unspent(err))
 	}
 	if resp.Body == nil {
 		resp.Body = http.NoBody
@@ -77,7 +74,7 @@ func (c *Client) exchange(ctx context.Context, cl *call, u *url.URL, header http
 	if errors.Is(err, errTooLarge) {
 		r.tooLarge = true
 	} else if err != nil {
-		return reply{}, cl.sendError(ctx, err, false)
+		return reply{}, cl.sendError(ctx, withoutURL(err), false)
 	}
 	return r, nil
 }

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Bounds of an Error's members and texts, in bytes.
+// Bounds of an Error's members and texts, and of names elsewhere, in bytes.
 const (
-	maxName        = 128 // of types, codes, reasons, regions and request IDs
+	maxName        = 128 // of types, codes, reasons, regions, scopes and request IDs
 	maxDescription = 512
 	maxErrorText   = 2 << 10
 )
@@ -88,12 +88,9 @@ func (cl *call) newError(r *reply) *Error {
 	}
 }
 
-// sendError makes an error of a failure to send, or to read the answer.
+// sendError makes an error of a failure to sign, to send, or to read the answer.
 func (cl *call) sendError(ctx context.Context, err error, unspent bool) *SendError {
-	if withURL, ok := errors.AsType[*url.Error](err); ok && withURL.Err != nil {
-		err = withURL.Err
-	}
-	// A transport may report the context's cause, or its own words for it.
+	// A transport or a signer may report the context's cause, or its own words for it.
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
@@ -105,6 +102,14 @@ func (cl *call) sendError(ctx context.Context, err error, unspent bool) *SendErr
 		}
 	}
 	return &SendError{Operation: cl.operation, Unspent: unspent, Err: err}
+}
+
+// withoutURL returns what a transport reported, without the URL.
+func withoutURL(err error) error {
+	if withURL, ok := errors.AsType[*url.Error](err); ok && withURL.Err != nil {
+		return withURL.Err
+	}
+	return err
 }
 
 // scrubbedError stands for an error whose text held a secret. What it stands

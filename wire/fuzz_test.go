@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -40,7 +41,10 @@ func fuzzCall(t *testing.T, status int, contentType, errorType, requestID, retry
 		return answer(req, status, string(body), "Content-Type", contentType, "x-amzn-ErrorType", errorType, "x-amzn-RequestId", requestID,
 			"x-amz-id-2", requestID, "X-Amz-Cf-Id", requestID, "Retry-After", retryAfter, "Location", location), nil
 	})
+	var log bytes.Buffer
+	c.Logger = newLogger(&log)
 	m, err := call(c)
+	checkHidden(t, log.String(), sent)
 	if err == nil {
 		if status < 200 || status > 299 {
 			t.Fatalf("status %d is a success", status)
@@ -172,6 +176,35 @@ func FuzzCreateToken(f *testing.F) {
 		checkFuzzedToken(t, out.AccessToken, true)
 		checkFuzzedToken(t, out.RefreshToken, false)
 		checkFuzzedToken(t, out.IDToken, false)
+		if out.TokenType != "Bearer" || out.ExpiresIn < time.Second || out.ExpiresIn > wire.MaxExpiresIn {
+			t.Fatalf("%+v", out)
+		}
+	})
+}
+
+func FuzzCreateTokenWithIAM(f *testing.F) {
+	fuzzAnswer(f,
+		`{"accessToken":"at","expiresIn":3600,"idToken":"it","refreshToken":"rt","tokenType":"Bearer","issuedTokenType":"urn:ietf:params:oauth:token-type:access_token","scope":["openid","aws"],"awsAdditionalDetails":{"identityContext":"ctx"}}`,
+		`{"accessToken":"at","expiresIn":1,"scope":["a\u0000b","\u202e",null,""],"issuedTokenType":"\u001b[2J","awsAdditionalDetails":null}`,
+		`{"accessToken":"at","expiresIn":1,"scope":"a b","awsAdditionalDetails":{"identityContext":"a b"}}`)
+	f.Fuzz(func(t *testing.T, status int, contentType, errorType, requestID, retryAfter, location string, body []byte) {
+		var out *wire.CreateTokenWithIAMOutput
+		err := fuzzCall(t, status, contentType, errorType, requestID, retryAfter, location, body, iamCanaries, func(c *wire.Client) (m wire.Metadata, err error) {
+			if out, err = signed(c).CreateTokenWithIAM(t.Context(), iamCanaryInput()); err == nil {
+				m = out.Metadata
+			}
+			return m, err
+		})
+		if err != nil {
+			return
+		}
+		checkFuzzedToken(t, out.AccessToken, true)
+		checkFuzzedToken(t, out.RefreshToken, false)
+		checkFuzzedToken(t, out.IDToken, false)
+		checkFuzzedToken(t, out.IdentityContext, false)
+		for _, s := range append(out.Scopes, out.IssuedTokenType) {
+			checkLine(t, s, 128)
+		}
 		if out.TokenType != "Bearer" || out.ExpiresIn < time.Second || out.ExpiresIn > wire.MaxExpiresIn {
 			t.Fatalf("%+v", out)
 		}

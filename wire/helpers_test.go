@@ -91,6 +91,11 @@ func deviceInput() *wire.StartDeviceAuthorizationInput {
 	}
 }
 
+// newLogger writes everything to w, as JSON.
+func newLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // asError returns the *wire.Error in err.
 func asError(t *testing.T, err error) *wire.Error {
 	t.Helper()

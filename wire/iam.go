@@ -2,7 +2,10 @@ package wire
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -18,46 +21,53 @@ const (
 )
 
 // Signer signs requests with AWS Signature Version 4 for SigningName and the
-// region of the Client's endpoint.
+// region of the Client's endpoint. The root of this module makes one of AWS
+// credentials, with NewSigner.
 type Signer interface {
-	// Sign adds the signature to req's header. payloadHash is the SHA-256 of
-	// req's body, in lower-case hexadecimal; Sign leaves the body alone. It is
-	// called for each request, concurrently. An error keeps the request from
-	// being sent.
+	// Sign adds the signature to req's header, as Authorization and the
+	// X-Amz headers that go with it, and changes nothing else that is sent.
+	// payloadHash is the SHA-256 of req's body, in lower-case hexadecimal;
+	// Sign leaves the body alone.
+	//
+	// It is called for each request, concurrently, and should return once ctx
+	// ends, which has a deadline where HTTPClient has a Timeout. An error keeps
+	// the request from being sent, and is wrapped by a *SendError that is
+	// Unspent; its text must not show a credential.
 	Sign(ctx context.Context, req *http.Request, payloadHash string) error
 }
 
 // CreateTokenWithIAMInput is the request of the CreateTokenWithIAM operation
-// (POST /token?aws_iam=t). ClientID and GrantType are required, and what the
-// grant needs: Assertion, or SubjectToken with its type, or RefreshToken, or
-// Code with RedirectURI and CodeVerifier. Absent members are omitted from the
-// request.
+// (POST /token?aws_iam=t). Required are ClientID and GrantType, and what the
+// grant needs: Assertion, or SubjectToken with SubjectTokenType, or
+// RefreshToken, or Code with RedirectURI and CodeVerifier. Absent members are
+// omitted from the request. Secrets are visible ASCII of at most MaxTokenBytes.
 type CreateTokenWithIAMInput struct {
-	ClientID           string // the ARN of the IAM Identity Center application
-	GrantType          string // GrantJWTBearer, GrantTokenExchange, GrantRefreshToken or GrantAuthorizationCode
-	Assertion          Secret // GrantJWTBearer: a JWT of a trusted issuer; with a "jti" it works once
-	SubjectToken       Secret // GrantTokenExchange: an access token of Identity Center
-	SubjectTokenType   string // GrantTokenExchange: TokenTypeAccessToken
-	RequestedTokenType string // GrantTokenExchange: TokenTypeAccessToken or TokenTypeRefreshToken; "" is the former
-	RefreshToken       Secret
-	Code               Secret
-	RedirectURI        string
+	ClientID           string   // the ARN of the IAM Identity Center application
+	GrantType          string   // GrantJWTBearer, GrantTokenExchange, GrantRefreshToken or GrantAuthorizationCode
+	Assertion          Secret   // a JWT of a trusted token issuer (RFC 7523); with a "jti" it works once
+	SubjectToken       Secret   // an Identity Center access token of another application (RFC 8693), in whose audience this one is
+	SubjectTokenType   string   // of SubjectToken: TokenTypeAccessToken
+	RequestedTokenType string   // for GrantTokenExchange: TokenTypeAccessToken or TokenTypeRefreshToken; "" leaves it to the service
+	RefreshToken       Secret   // of an earlier CreateTokenWithIAMOutput
+	Code               Secret   // the authorization code, from the redirect
+	RedirectURI        string   // as in the authorization request
 	CodeVerifier       Secret   // RFC 7636 section 4.5
-	Scopes             []string // none: all that the application was granted
+	Scopes             []string // fewer than the application has; none means all of them
 }
 
-// CreateTokenWithIAMOutput is the answer of the CreateTokenWithIAM operation.
-// Tokens are as in CreateTokenOutput.
+// CreateTokenWithIAMOutput is the answer of the CreateTokenWithIAM operation
+// (RFC 6749 section 5.1, RFC 8693 section 2.2.1). Tokens and the identity
+// context are visible ASCII of at most MaxTokenBytes.
 type CreateTokenWithIAMOutput struct {
-	AccessToken     Secret
-	TokenType       string        // "Bearer"
-	ExpiresIn       time.Duration // positive; at most MaxExpiresIn
-	RefreshToken    Secret        // may be absent
-	IDToken         Secret        // may be absent; not verified
-	IssuedTokenType string        // TokenTypeAccessToken or TokenTypeRefreshToken; may be absent
-	Scopes          []string      // what was granted; may be absent
-	IdentityContext Secret        // awsAdditionalDetails.identityContext: the context assertion for STS AssumeRole; may be absent
-	Metadata        Metadata
+	AccessToken     Secret        // never empty
+	TokenType       string        // always "Bearer", also where the answer named no type
+	ExpiresIn       time.Duration // of the access token; positive, at most MaxExpiresIn
+	RefreshToken    Secret        // "" where absent; on refresh: keep the old one
+	IDToken         Secret        // "" where absent; not verified
+	IssuedTokenType string        // TokenTypeAccessToken or TokenTypeRefreshToken; "" where absent; printable, at most 128 bytes
+	Scopes          []string      // what was granted; nil where absent; each is printable, at most 128 bytes
+	IdentityContext Secret        // awsAdditionalDetails.identityContext, the ContextAssertion for STS AssumeRole; "" where absent
+	Metadata        Metadata      // of the answer
 }
 
 // CreateTokenWithIAM exchanges an assertion, a token, a refresh token or an
@@ -66,12 +76,14 @@ type CreateTokenWithIAMOutput struct {
 // Client.Signer.
 //
 // Its errors are described in the package documentation. Among those of the
-// service are TypeAccessDenied and TypeInvalidRequest, each perhaps with a
-// Reason for an administrator, TypeInvalidGrant, TypeInvalidRequestRegion,
-// TypeInvalidScope, TypeUnauthorizedClient and TypeUnsupportedGrantType. After
-// a *SendError that is not Unspent, and after a status of 500 or more, the
-// service may have carried the operation out: an assertion with a "jti" or a
-// code may be used up, a refresh token replaced.
+// service are TypeAccessDenied and TypeInvalidRequest, which may have a Reason
+// that an administrator must act on, TypeInvalidGrant, TypeInvalidRequestRegion
+// (sign again, for the region it names, after checking it), TypeInvalidScope,
+// TypeUnauthorizedClient and TypeUnsupportedGrantType; a signature that AWS
+// refuses has a Type of its own, with status 403. After a *SendError that is
+// not Unspent, and after a status of 500 or more, the service may have carried
+// the operation out: an assertion with a "jti" or a code may be used up, a
+// refresh token replaced.
 func (c *Client) CreateTokenWithIAM(ctx context.Context, in *CreateTokenWithIAMInput) (*CreateTokenWithIAMOutput, error) {
 	cl := &call{operation: "CreateTokenWithIAM", path: "/token", query: "aws_iam=t", signer: c.Signer}
 	if err := in.check(); err != nil {
@@ -87,6 +99,28 @@ func (c *Client) CreateTokenWithIAM(ctx context.Context, in *CreateTokenWithIAMI
 		return nil, err
 	}
 	return a.output(meta), nil
+}
+
+// sign has the Signer sign a request. Its errors are *SendError.
+func (cl *call) sign(ctx context.Context, req *http.Request, body []byte) error {
+	hash := sha256.Sum256(body)
+	err := cl.signer.Sign(ctx, req, hex.EncodeToString(hash[:]))
+	cl.secrets[len(cl.secrets)-1] = Secret(req.Header.Get("X-Amz-Security-Token"))
+	switch {
+	case err != nil:
+		return cl.notSigned(ctx, err)
+	case req.Header.Get("Authorization") == "":
+		return cl.notSigned(ctx, errors.New("the Signer added no signature"))
+	case ctx.Err() != nil: // a transport would not say that it sent nothing
+		return cl.sendError(ctx, ctx.Err(), true)
+	}
+	return nil
+}
+
+func (cl *call) notSigned(ctx context.Context, cause error) error {
+	e := cl.sendError(ctx, cause, true)
+	e.Err = fmt.Errorf("it can't be signed: %w", e.Err)
+	return e
 }
 
 type createTokenWithIAMBody struct {
@@ -156,14 +190,18 @@ func (a *createTokenWithIAMAnswer) check() error {
 	return check([]member{{"identityContext", a.AWSAdditionalDetails.IdentityContext, token}})
 }
 
+// output also bounds what no rule of check is for.
 func (a *createTokenWithIAMAnswer) output(m Metadata) *CreateTokenWithIAMOutput {
+	for i := range a.Scope {
+		a.Scope[i] = clean(a.Scope[i], maxName, nil)
+	}
 	return &CreateTokenWithIAMOutput{
 		AccessToken:     Secret(a.AccessToken),
 		TokenType:       "Bearer",
 		ExpiresIn:       seconds(a.ExpiresIn, MaxExpiresIn),
 		RefreshToken:    Secret(a.RefreshToken),
 		IDToken:         Secret(a.IDToken),
-		IssuedTokenType: a.IssuedTokenType,
+		IssuedTokenType: clean(a.IssuedTokenType, maxName, nil),
 		Scopes:          a.Scope,
 		IdentityContext: Secret(a.AWSAdditionalDetails.IdentityContext),
 		Metadata:        m,

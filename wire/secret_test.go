@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -75,59 +76,11 @@ func TestSecretForms(t *testing.T) {
 	}
 }
 
-// Canary secrets go through every way in which a call can fail.
+// Canary secrets go through every way in which a call can fail, and neither the
+// error nor the log shows one.
 func TestErrorsHideSecrets(t *testing.T) {
-	all := ""
-	for _, c := range canaries {
-		all += " " + string(c)
-	}
-	split := " canary\x00-refresh-token-4b6c7d8e " + string(canaries[4][:20]) + " x" + string(canaries[4]) + string(canaries[3]) + "x"
-	echo := func(member string) string {
-		data, _ := json.Marshal(map[string]string{"error": "invalid_grant", member: "you sent" + all + split})
-		return string(data)
-	}
-	everyHeader := []string{
-		"x-amzn-RequestId", all, "x-amz-id-2", all, "X-Amz-Cf-Id", all, "x-amzn-ErrorType", strings.TrimSpace(all), "Retry-After", all, "Location", "https://" + string(canaries[4]) + ".example/" + string(canaries[4]),
-	}
-	broken := func(err error) *wire.Client { return newClient(failing(err)) }
-	clients := map[string]*wire.Client{
-		"header of an error":     answering(400, `{}`, everyHeader...),
-		"header of a redirect":   answering(302, ``, everyHeader...),
-		"header of a bad answer": answering(200, `{}`, everyHeader...),
-		"content type":           answering(200, `x`, "Content-Type", all),
-		"HTML":                   answering(500, `<pre>`+all+`</pre>`, "Content-Type", "text/html"),
-		"JSON that is none":      answering(200, `{"accessToken":"`+all),
-		"array":                  answering(200, `["`+all+`"]`),
-		"bad access token":       answering(200, `{"accessToken":"`+all+`","expiresIn":1}`),
-		"bad refresh token":      answering(200, `{"accessToken":"a","refreshToken":"`+all+`","expiresIn":1}`),
-		"bad token type":         answering(200, `{"accessToken":"`+string(canaries[4])+`","tokenType":"`+all+`","expiresIn":1}`),
-		"bad lifetime":           answering(200, `{"accessToken":"`+string(canaries[4])+`","expiresIn":0}`),
-		"lifetime of a secret":   answering(200, `{"accessToken":"a","expiresIn":"`+string(canaries[4])+`"}`),
-		"too large":              answering(200, strings.Repeat(all, 10_000)),
-		"transport":              broken(errors.New("could not send" + all)),
-		"transport, wrapped":     broken(fmt.Errorf("%w: %w", errors.New(all), errors.New("x"+all))),
-		"transport, a URL":       broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset")}),
-		"transport, URL and all": broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset" + all)}),
-		"transport, a value":     broken(valueError{all}),
-		"transport, much text":   broken(errors.New(strings.Repeat("x", 5000) + all)),
-		"body":                   newClient(func(req *http.Request) (*http.Response, error) { return brokenBody(req, errors.New(all)), nil }),
-	}
-	for _, member := range []string{"__type", "error", "error_description", "message", "reason", "region", "endpoint"} {
-		clients["echo in "+member] = answering(400, echo(member))
-	}
-	for name, c := range clients {
-		t.Run(name, func(t *testing.T) {
-			_, err := c.CreateToken(t.Context(), canaryInput())
-			if err == nil {
-				t.Fatal("no error")
-			}
-			checkText(t, err)
-			text := shown(err)
-			checkHidden(t, text, canaries)
-			if strings.Contains(text, string(canaries[4][:20])) {
-				t.Error("a long part of a secret is shown")
-			}
-		})
+	for name, c := range hostileClients(canaries) {
+		t.Run(name, func(t *testing.T) { testHidesSecrets(t, c, createToken(canaryInput()), canaries) })
 	}
 	t.Run("unusable input", func(t *testing.T) {
 		in := canaryInput()
@@ -150,12 +103,88 @@ func TestErrorsHideSecrets(t *testing.T) {
 		}
 	})
 	t.Run("metadata of a success", func(t *testing.T) {
-		out, err := answering(200, `{"accessToken":"a","expiresIn":1}`, everyHeader...).CreateToken(t.Context(), canaryInput())
+		out, err := answering(200, `{"accessToken":"a","expiresIn":1}`, hostileHeader(canaries)...).CreateToken(t.Context(), canaryInput())
 		if err != nil {
 			t.Fatal(err)
 		}
 		checkHidden(t, shown(out), canaries)
 	})
+}
+
+// testHidesSecrets expects a call to fail and to show no secret.
+func testHidesSecrets(t *testing.T, c *wire.Client, call call, secrets []wire.Secret) {
+	t.Helper()
+	var log bytes.Buffer
+	c.Logger = newLogger(&log)
+	err := call(t.Context(), c)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	checkText(t, err)
+	if log.Len() == 0 {
+		t.Error("nothing was logged")
+	}
+	text := shown(err) + log.String()
+	checkHidden(t, text, secrets)
+	if last := secrets[len(secrets)-1]; strings.Contains(text, string(last[:20])) {
+		t.Error("a long part of a secret is shown")
+	}
+}
+
+// hostileClients are clients of servers and transports that give back the
+// secrets of a request wherever they can.
+func hostileClients(secrets []wire.Secret) map[string]*wire.Client {
+	all := ""
+	for _, c := range secrets {
+		all += " " + string(c)
+	}
+	last := string(secrets[len(secrets)-1])
+	split := " " + last[:6] + "\x00" + last[6:] + " " + last[:20] + " x" + last + string(secrets[0]) + "x"
+	echo := func(member string) string {
+		data, _ := json.Marshal(map[string]string{"error": "invalid_grant", member: "you sent" + all + split})
+		return string(data)
+	}
+	everyHeader := hostileHeader(secrets)
+	broken := func(err error) *wire.Client { return newClient(failing(err)) }
+	clients := map[string]*wire.Client{
+		"header of an error":     answering(400, `{}`, everyHeader...),
+		"header of a redirect":   answering(302, ``, everyHeader...),
+		"header of a bad answer": answering(200, `{}`, everyHeader...),
+		"content type":           answering(200, `x`, "Content-Type", all),
+		"HTML":                   answering(500, `<pre>`+all+`</pre>`, "Content-Type", "text/html"),
+		"JSON that is none":      answering(200, `{"accessToken":"`+all),
+		"array":                  answering(200, `["`+all+`"]`),
+		"bad access token":       answering(200, `{"accessToken":"`+all+`","expiresIn":1}`),
+		"bad refresh token":      answering(200, `{"accessToken":"a","refreshToken":"`+all+`","expiresIn":1}`),
+		"bad token type":         answering(200, `{"accessToken":"`+last+`","tokenType":"`+all+`","expiresIn":1}`),
+		"bad lifetime":           answering(200, `{"accessToken":"`+last+`","expiresIn":0}`),
+		"lifetime of a secret":   answering(200, `{"accessToken":"a","expiresIn":"`+last+`"}`),
+		"too large":              answering(200, strings.Repeat(all, 10_000)),
+		"transport":              broken(errors.New("could not send" + all)),
+		"transport, wrapped":     broken(fmt.Errorf("%w: %w", errors.New(all), errors.New("x"+all))),
+		"transport, a URL":       broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset")}),
+		"transport, URL and all": broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset" + all)}),
+		"transport, a value":     broken(valueError{all}),
+		"transport, much text":   broken(errors.New(strings.Repeat("x", 5000) + all)),
+		"body":                   newClient(func(req *http.Request) (*http.Response, error) { return brokenBody(req, errors.New(all)), nil }),
+	}
+	for _, member := range []string{"__type", "error", "error_description", "message", "reason", "region", "endpoint"} {
+		clients["echo in "+member] = answering(400, echo(member))
+	}
+	return clients
+}
+
+// hostileHeader gives back the secrets in every header that is looked at.
+func hostileHeader(secrets []wire.Secret) (header []string) {
+	all := ""
+	for _, c := range secrets {
+		all += " " + string(c)
+	}
+	for _, name := range []string{"x-amzn-RequestId", "x-amz-id-2", "X-Amz-Cf-Id", "x-amzn-ErrorType", "Retry-After"} {
+		header = append(header, name, strings.TrimSpace(all))
+	}
+	last := string(secrets[len(secrets)-1])
+	return append(header, "Location", "https://"+last+".example/"+last)
 }
 
 // An error whose text held a secret can still be recognized.
