@@ -7,65 +7,51 @@ import (
 )
 
 // clean makes text of any origin fit to be shown on one line: what is not
-// printable becomes a space, what is not UTF-8 U+FFFD, each hidden secret
+// printable becomes a space, what is not UTF-8 U+FFFD, what Redact cuts out
 // "[redacted]". The result is at most limit bytes; text that is cut ends in "…".
-//
-// A server may echo a secret in part, so a long enough start of one counts.
 func clean(s string, limit int, hidden []Secret) string {
-	if s == "" || len(s) <= limit && isVisibleASCII(s) && !holdsSecret(s, hidden) {
+	if len(s) <= limit && isVisibleASCII(s) && !holdsSecret(s, hidden) {
 		return s
 	}
-	const ellipsis = "…"
+	// So much is more than is shown, unless it is mostly secrets.
+	cut := len(s) > examined*limit
+	if cut {
+		s = s[:examined*limit]
+	}
 	var b strings.Builder
-	for len(s) > 0 && b.Len() <= limit {
-		if n := leadingSecret(s, hidden); n > 0 {
-			b.WriteString(redacted)
-			s = s[n:]
-			continue
+	shown := 0 // bytes of s
+	for _, secret := range secretSpans(s, hidden) {
+		writeLine(&b, s[shown:secret.from], limit)
+		b.WriteString(redacted)
+		shown = secret.to
+	}
+	writeLine(&b, s[shown:], limit)
+	text := b.String()
+	if !cut && len(text) <= limit {
+		return strings.TrimSpace(text)
+	}
+	const ellipsis = "…"
+	end := min(len(text), limit-len(ellipsis))
+	for end < len(text) && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return strings.TrimSpace(text[:end]) + ellipsis
+}
+
+// examined is how much more of a text than is shown is looked at.
+const examined = 16
+
+// writeLine writes what can be printed of s, until b has more than limit bytes.
+func writeLine(b *strings.Builder, s string, limit int) {
+	for _, r := range s {
+		if b.Len() > limit {
+			return
 		}
-		r, n := utf8.DecodeRuneInString(s)
 		if !strconv.IsPrint(r) {
 			r = ' '
 		}
 		b.WriteRune(r)
-		s = s[n:]
 	}
-	text := b.String()
-	if len(text) > limit {
-		cut := limit - len(ellipsis)
-		for !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + ellipsis
-	}
-	return strings.TrimSpace(text)
-}
-
-// tells is how many bytes of a secret's start are taken for the secret.
-const tells = 16
-
-func holdsSecret(s string, hidden []Secret) bool {
-	for _, secret := range hidden {
-		if secret != "" && strings.Contains(s, string(secret[:min(len(secret), tells)])) {
-			return true
-		}
-	}
-	return false
-}
-
-// leadingSecret returns how many bytes of s, from its start, belong to a secret.
-func leadingSecret(s string, hidden []Secret) int {
-	longest := 0
-	for _, secret := range hidden {
-		n := 0
-		for n < len(s) && n < len(secret) && s[n] == secret[n] {
-			n++
-		}
-		if n > longest && (n == len(secret) || n >= tells) {
-			longest = n
-		}
-	}
-	return longest
 }
 
 // isVisibleASCII reports whether s is made of the characters 0x21 to 0x7E.
