@@ -167,6 +167,19 @@ func TestRedactRuns(t *testing.T) {
 	}
 }
 
+// A run that is just long enough is found, wherever in the secret it is.
+func TestRedactShortestRun(t *testing.T) {
+	const run = "abcdefgh01234567"
+	for before := range 40 {
+		for after := range 20 {
+			secret := wire.Secret(strings.Repeat("Z", before) + run + strings.Repeat("Y", after))
+			if got := wire.Redact("-"+run+"-", secret); got != "-[redacted]-" {
+				t.Fatalf("%q with %d bytes before it and %d after it", got, before, after)
+			}
+		}
+	}
+}
+
 // What no text is about takes little time, whoever wrote it.
 func TestRedactIsBounded(t *testing.T) {
 	secret := wire.Secret(strings.Repeat(aorToken, 700)) // of about the largest size
