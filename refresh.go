@@ -81,11 +81,12 @@ func (s *TokenSource) examine(raw []byte, err error) (_ *session, why string, co
 	return v, why, v == nil && raw != nil && !isSessionRecord(raw)
 }
 
-// find is examine for an update function, which sees no corrupt record.
+// find is examine for an update function, which is not told why there is no
+// record: a tool that takes no lock may be writing it.
 func (s *TokenSource) find(ctx context.Context, old []byte) (_ *session, why string, corrupt bool) {
 	var err error
 	if old == nil {
-		_, err = s.store.Get(ctx, s.keys.token)
+		old, err = s.store.Get(ctx, s.keys.token)
 	}
 	return s.examine(old, err)
 }
