@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/awsoidc/awsoidc/wire"
 )
 
 // Keys of the config file that concern a sign-in.
@@ -141,14 +143,43 @@ func noSSO(sec *section) error {
 	return err
 }
 
-// require refuses a section in which one of the keys is missing or empty.
+// require refuses a section in which one of the keys is missing or empty, or
+// has a value that can't be used.
 func (sec *section) require(keys ...string) error {
 	for _, key := range keys {
-		if sec.values[key] == "" {
+		value := sec.values[key]
+		if value == "" {
 			return badConfig("%s has no %s: add %s", sec, key, meaning(key))
+		}
+		if err := checkValue(sec.of(key).String()+": "+key, key, value); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkValue refuses a start URL or a region that can't be used. where names
+// the setting. A value that may hold a password is not shown.
+func checkValue(where, key, value string) error {
+	var cause error
+	var why string
+	switch key {
+	case keyStartURL:
+		if _, cause = wire.CheckURL(value); cause != nil {
+			why = strings.TrimPrefix(oneLine(cause), "wire: ")
+		}
+	case keyRegion:
+		_, cause = wire.EndpointFor(value, false, false)
+		why = "it is not the name of a region"
+	}
+	if cause == nil {
+		return nil
+	}
+	shown := " = " + printable(value)
+	if strings.Contains(value, "@") {
+		shown = ""
+	}
+	return &configError{text: fmt.Sprintf("%s%s can't be used: %s; give %s", where, shown, why, meaning(key)), cause: cause}
 }
 
 func meaning(key string) string {

@@ -141,7 +141,7 @@ func TestOpenRoleErrors(t *testing.T) {
 func TestOpenNamesTheSection(t *testing.T) {
 	newHome(t, "[profile dev]\nsso_session = corp\n[sso-session corp]\nsso_start_url = http://example.com\nsso_region = us-east-1\n")
 	_, err := profile.Open(t.Context(), profile.Options{Profile: "dev"})
-	if !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "config: [sso-session corp]: ") || strings.Contains(err.Error(), "\n") {
+	if !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "config: [sso-session corp]: sso_start_url") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -187,8 +187,13 @@ func (o Options) check() error {
 		return badConfig("Options.StartURL needs Region, that of the IAM Identity Center instance, such as us-east-1")
 	case o.StartURL == "" && o.Region != "":
 		return badConfig("Options.Region goes with StartURL; remove it, or set both")
+	case o.StartURL == "":
+		return nil
 	}
-	return nil
+	if err := checkValue("Options.StartURL", keyStartURL, o.StartURL); err != nil {
+		return err
+	}
+	return checkValue("Options.Region", keyRegion, o.Region)
 }
 
 // read reads the files strictly.

@@ -133,12 +133,13 @@ func TestLoadFiles(t *testing.T) {
 
 func TestLoadErrors(t *testing.T) {
 	for _, test := range []struct {
-		name    string
-		config  string
-		env     map[string]string
-		options profile.Options
-		kind    error
-		want    string // HOME stands for the home folder
+		name        string
+		config      string
+		credentials string
+		env         map[string]string
+		options     profile.Options
+		kind        error
+		want        string // HOME stands for the home folder
 	}{
 		{
 			name: "near name", config: ssoConfig, options: profile.Options{Profile: "dve"}, kind: profile.ErrNoProfile,
@@ -197,6 +198,42 @@ func TestLoadErrors(t *testing.T) {
 			want: `profile: HOME/.aws/config: line 4 begins a section that is not closed with ]`,
 		},
 		{
+			name: "open bracket on the first line", config: "[profile dev\nsso_session = corp\n",
+			want: `profile: HOME/.aws/config: line 1 begins a section that is not closed with ]`,
+		},
+		{
+			name: "open bracket and a setting on the first line", config: "[profile dev = x\n", options: profile.Options{Profile: "dev"},
+			want: `profile: HOME/.aws/config: line 1 begins a section that is not closed with ]`,
+		},
+		{
+			name: "http", config: "[sso-session corp]\nsso_start_url = http://10.1.1.1/start\nsso_region = us-east-1\n[profile dev]\nsso_session = corp\n", options: profile.Options{Profile: "dev"},
+			want: `profile: HOME/.aws/config: [sso-session corp]: sso_start_url = http://10.1.1.1/start can't be used: the URL is http on 10.1.1.1; use https, which only a loopback address can do without; give the AWS access portal's URL, such as https://d-1234567890.awsapps.com/start`,
+		},
+		{
+			name: "no URL", config: "[default]\nsso_start_url = d-1234567890\nsso_region = us-east-1\n",
+			want: `profile: HOME/.aws/config: [default]: sso_start_url = d-1234567890 can't be used: the URL does not begin with https://; give the AWS access portal's URL, such as https://d-1234567890.awsapps.com/start`,
+		},
+		{
+			name: "a password in the URL", config: "[sso-session corp]\nsso_start_url = https://me:pass word@x/start\nsso_region = us-east-1\n", options: profile.Options{SSOSession: "corp"},
+			want: `profile: HOME/.aws/config: [sso-session corp]: sso_start_url can't be used: the URL is not a URL such as https://example.com; give the AWS access portal's URL, such as https://d-1234567890.awsapps.com/start`,
+		},
+		{
+			name: "no region's name", config: "[sso-session corp]\nsso_start_url = https://x/start\nsso_region = us-east-1.evil.example/\n", options: profile.Options{SSOSession: "corp"},
+			want: `profile: HOME/.aws/config: [sso-session corp]: sso_region = us-east-1.evil.example/ can't be used: it is not the name of a region; give the region of the IAM Identity Center instance, such as us-east-1`,
+		},
+		{
+			name: "in the credentials file", config: "[default]\nsso_start_url = https://x/start\nsso_region = us-east-1\n", credentials: "[default]\nsso_region = US\n",
+			want: `profile: HOME/.aws/credentials: [default]: sso_region = US can't be used: it is not the name of a region; give the region of the IAM Identity Center instance, such as us-east-1`,
+		},
+		{
+			name: "URL of the Options", options: profile.Options{StartURL: "ftp://x/start", Region: "us-east-1"},
+			want: `profile: Options.StartURL = ftp://x/start can't be used: the URL does not begin with https://; give the AWS access portal's URL, such as https://d-1234567890.awsapps.com/start`,
+		},
+		{
+			name: "region of the Options", options: profile.Options{StartURL: "https://x/start", Region: "moon base"},
+			want: `profile: Options.Region = moon base can't be used: it is not the name of a region; give the region of the IAM Identity Center instance, such as us-east-1`,
+		},
+		{
 			name: "no setting", config: "# comment\n[default]\nsso_region us-east-1\n",
 			want: `profile: HOME/.aws/config: line 3 is neither a section in brackets nor a setting with =`,
 		},
@@ -251,6 +288,7 @@ func TestLoadErrors(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			home := newHome(t, test.config)
+			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", write(t, filepath.Join(home, ".aws", "credentials"), test.credentials))
 			for name, value := range test.env {
 				t.Setenv(name, value)
 			}

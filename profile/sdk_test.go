@@ -257,10 +257,20 @@ func TestLoadDefaultConfigDefersErrors(t *testing.T) {
 		{"dev", nil, "run aws sso login --profile dev"},
 		{"chain", nil, "run aws sso login --profile dev"},
 		{"token", nil, "[profile token] has no sso_account_id"},
+		{"web", nil, "config: [sso-session web]: sso_start_url = http://10.1.1.1/start can't be used: the URL is http on 10.1.1.1"},
 		{"dev", map[string]string{"AWS_ENDPOINT_URL_SSO_OIDC": "http://10.0.0.1"}, "AWS_ENDPOINT_URL_SSO_OIDC: the endpoint is http on 10.0.0.1"},
 	} {
 		t.Run(test.want, func(t *testing.T) {
-			newHome(t, ssoConfig)
+			newHome(t, ssoConfig+`
+[sso-session web]
+sso_start_url = http://10.1.1.1/start
+sso_region = us-east-1
+[profile web]
+sso_session = web
+sso_account_id = 123456789012
+sso_role_name = ReadOnly
+region = us-east-1
+`)
 			for name, value := range test.env {
 				t.Setenv(name, value)
 			}

@@ -38,6 +38,15 @@ type section struct {
 	header string // between its brackets, as "profile dev"
 	file   string // where it was met first
 	values map[string]string
+	above  map[string]*section // settings that are from a file of higher precedence; nil where none is
+}
+
+// of returns the section in which a setting stands.
+func (sec *section) of(key string) *section {
+	if above, ok := sec.above[key]; ok {
+		return above
+	}
+	return sec
 }
 
 // flaw is a line that is no setting: ignored by the SDK for Go, refused by the
@@ -149,6 +158,10 @@ func merge(into, from map[string]*section) {
 		for _, key := range []string{keySession, keyStartURL, keyRegion, keyAccount, keyRole, keyRoleARN, keySource, keyWorkRegion} {
 			if v, ok := src.values[key]; ok {
 				dst.values[key] = v
+				if dst.above == nil {
+					dst.above = map[string]*section{}
+				}
+				dst.above[key] = src
 			}
 		}
 	}
@@ -210,6 +223,8 @@ func notText(data string) string {
 	return ""
 }
 
+const unclosed = "begins a section that is not closed with ]"
+
 // line returns what is wrong with the line, if anything.
 func (p *parser) line(line string) string {
 	trimmed := strings.TrimLeft(line, " \t")
@@ -230,10 +245,10 @@ func (p *parser) line(line string) string {
 		what = "has a quotation mark that is not closed" // the SDK panics on it
 	}
 	switch {
+	case !indented && trimmed[0] == '[' && (p.current == nil || !ok):
+		return unclosed
 	case p.current == nil:
 		return "comes before the first section, such as [default]"
-	case !ok && !indented && trimmed[0] == '[':
-		return "begins a section that is not closed with ]"
 	case !ok && !indented:
 		return "is neither a section in brackets nor a setting with ="
 	case !ok:
@@ -245,7 +260,7 @@ func (p *parser) line(line string) string {
 	default:
 		p.set(key, unquote(value))
 		if key[:min(1, len(key))] == "[" {
-			return "begins a section that is not closed with ]"
+			return unclosed
 		}
 	}
 	return what
