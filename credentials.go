@@ -93,6 +93,25 @@ func (r *RoleCredentials) Current(ctx context.Context) (aws.Credentials, error) 
 	return l.value, nil
 }
 
+// HandleFailToRefresh lets an aws.CredentialsCache keep credentials that have
+// not expired yet: their Expires only says when to ask again. It implements
+// aws.HandleFailRefreshCredentialsCacheStrategy.
+func (r *RoleCredentials) HandleFailToRefresh(_ context.Context, previous aws.Credentials, err error) (aws.Credentials, error) {
+	l := r.credentials.current.Load()
+	if l == nil || l.value.AccessKeyID != previous.AccessKeyID || r.credentials.now().reached(l.expiresAt) {
+		return aws.Credentials{}, err
+	}
+	previous.Expires = r.credentials.askAgain(l)
+	return previous, nil
+}
+
+// AdjustExpiresBy keeps Expires as it is, whatever the ExpiryWindow of the
+// aws.CredentialsCache: it is early enough already. It implements
+// aws.AdjustExpiresByCredentialsCacheStrategy.
+func (r *RoleCredentials) AdjustExpiresBy(c aws.Credentials, _ time.Duration) (aws.Credentials, error) {
+	return c, nil
+}
+
 // ProviderSources tells the SDK what the credentials come from, for its
 // user-agent metrics (aws.CredentialProviderSource).
 func (r *RoleCredentials) ProviderSources() []aws.CredentialSource {

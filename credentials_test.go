@@ -161,3 +161,49 @@ func TestRoleCredentialsWithoutSession(t *testing.T) {
 		}
 	})
 }
+
+// TestCredentialsCacheWithAWindow has a window that is longer than the
+// credentials live.
+func TestCredentialsCacheWithAWindow(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		cached := aws.NewCredentialsCache(signedIn(t, srv).RoleCredentials(account, "ReadOnly"), func(o *aws.CredentialsCacheOptions) {
+			o.ExpiryWindow = 2 * time.Hour
+		})
+		for range 101 {
+			if _, err := cached.Retrieve(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := srv.Count(idctest.GetRoleCredentials).Requests; n != 1 {
+			t.Errorf("%d requests for 101 calls", n)
+		}
+	})
+}
+
+// TestRoleCredentialsInAnOutage has credentials that are due, and a portal that
+// is out of order until just before they expire.
+func TestRoleCredentialsInAnOutage(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.SessionLifetime = 48 * time.Hour
+		cached := aws.NewCredentialsCache(signedIn(t, srv).RoleCredentials(account, "ReadOnly"))
+		first, err := cached.Retrieve(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Inject(idctest.AnyOperation, idctest.Fault{Status: 503, Times: idctest.Always})
+		for begin := time.Now(); time.Since(begin) < 59*time.Minute; time.Sleep(time.Second) {
+			before := time.Now()
+			c, err := cached.Retrieve(t.Context())
+			if err != nil || c.AccessKeyID != first.AccessKeyID || time.Since(before) > 0 {
+				t.Fatalf("after %v: %v, waited %v", time.Since(begin), err, time.Since(before))
+			}
+		}
+		srv.ClearFaults()
+		time.Sleep(2 * time.Minute)
+		if c, err := cached.Retrieve(t.Context()); err != nil || c.AccessKeyID == first.AccessKeyID {
+			t.Errorf("not replaced after the outage: %v", err)
+		}
+	})
+}

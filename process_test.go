@@ -151,3 +151,31 @@ func TestProcessesShareOneRefresh(t *testing.T) {
 		})
 	}
 }
+
+// TestProcessesShareATimeout lets 16 processes find their token expired while
+// the endpoint hangs: they all fail after the one timeout.
+func TestProcessesShareATimeout(t *testing.T) {
+	t.Parallel()
+	var wall skew
+	srv := idctest.New()
+	srv.Now = wall.now
+	srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Hang: true, Times: idctest.Always})
+	network := httptest.NewServer(srv)
+	defer network.Close()
+	dir := t.TempDir()
+	putIssued(t, srv, dir)
+	wall.jump(61 * time.Minute)
+	var all sync.WaitGroup
+	for range 16 {
+		w := startWorker(t, dir, network.URL)
+		all.Go(func() {
+			if answer := w.token(61 * time.Minute); !strings.HasPrefix(answer, "error") {
+				t.Errorf("a token from an endpoint that hangs: %s", answer)
+			}
+		})
+	}
+	all.Wait()
+	if n := refreshes(srv); n > 3 {
+		t.Errorf("%d requests by 16 processes, want the 3 of one", n)
+	}
+}

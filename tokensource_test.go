@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	bearercache "github.com/aws/smithy-go/auth/bearer"
 	"golang.org/x/oauth2"
 
 	"github.com/awsoidc/awsoidc"
@@ -458,35 +459,52 @@ func TestClose(t *testing.T) {
 	})
 }
 
-func TestOAuth2AndBearerCachesNeverBlock(t *testing.T) {
-	for _, every := range []time.Duration{time.Second, 30 * time.Second} {
-		t.Run(fmt.Sprint(every), func(t *testing.T) {
-			virtual(t, func(t *testing.T) {
-				srv := idctest.New()
-				srv.SessionLifetime = 48 * time.Hour
-				src := signedIn(t, srv)
-				srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Times: idctest.Always, Latency: 200 * time.Millisecond})
-				reuse := oauth2.ReuseTokenSource(nil, src)
-				if _, err := reuse.Token(); err != nil {
-					t.Fatal(err)
-				}
-				blocked := 0
-				for begin := time.Now(); time.Since(begin) < 24*time.Hour; time.Sleep(every) {
-					before := time.Now()
-					if _, err := reuse.Token(); err != nil {
-						t.Fatal(err)
-					}
-					if time.Since(before) > 0 {
-						blocked++
-					}
-				}
-				if blocked > 0 {
-					t.Errorf("%d calls were blocked", blocked)
-				}
-				if n := refreshes(srv); n < 30 || n > 45 {
-					t.Errorf("%d refreshes in a day", n)
-				}
+// TestCachesAboveNeverBlock calls a source for a day through the caches that
+// oauth2.NewClient and the AWS SDK put on top of it.
+func TestCachesAboveNeverBlock(t *testing.T) {
+	for name, wrap := range map[string]func(*awsoidc.TokenSource) func() error{
+		"oauth2.ReuseTokenSource": func(src *awsoidc.TokenSource) func() error {
+			reuse := oauth2.ReuseTokenSource(nil, src)
+			return func() error { _, err := reuse.Token(); return err }
+		},
+		"bearer.TokenCache": func(src *awsoidc.TokenSource) func() error {
+			cached := bearercache.NewTokenCache(src, func(o *bearercache.TokenCacheOptions) {
+				o.RefreshBeforeExpires = 5 * time.Minute // as the SDK's config package has it
 			})
-		})
+			return func() error { _, err := cached.RetrieveBearerToken(context.Background()); return err }
+		},
+	} {
+		for _, every := range []time.Duration{time.Second, 30 * time.Second} {
+			t.Run(fmt.Sprint(name, every), func(t *testing.T) { testNeverBlocks(t, wrap, every) })
+		}
 	}
+}
+
+func testNeverBlocks(t *testing.T, wrap func(*awsoidc.TokenSource) func() error, every time.Duration) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.SessionLifetime = 48 * time.Hour
+		src := signedIn(t, srv)
+		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Times: idctest.Always, Latency: 200 * time.Millisecond})
+		call := wrap(src)
+		if err := call(); err != nil {
+			t.Fatal(err)
+		}
+		blocked := 0
+		for begin := time.Now(); time.Since(begin) < 24*time.Hour; time.Sleep(every) {
+			before := time.Now()
+			if err := call(); err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(before) > 0 {
+				blocked++
+			}
+		}
+		if blocked > 0 {
+			t.Errorf("%d calls were blocked", blocked)
+		}
+		if n := refreshes(srv); n < 23 || n > 45 {
+			t.Errorf("%d refreshes in a day", n)
+		}
+	})
 }
