@@ -1,5 +1,6 @@
 // Package prompt shows a person in a terminal how to approve a sign-in: the
-// URL, the user code to compare, how long it is valid, and how it ended.
+// URL, the user code to compare, how long it is valid, and that the sign-in
+// succeeded.
 //
 //	src, err := awsoidc.New(awsoidc.Config{
 //		StartURL: "https://d-1234567890.awsapps.com/start",

@@ -14,8 +14,8 @@ import (
 	"github.com/awsoidc/awsoidc/wire"
 )
 
-// A Prompter writes what a person needs to approve a sign-in, and how it
-// ended. It is an awsoidc.Prompter. Its fields must not change once it is in
+// A Prompter writes what a person needs to approve a sign-in, and that it
+// succeeded. It is an awsoidc.Prompter. Its fields must not change once it is in
 // use; its methods are safe for concurrent use.
 type Prompter struct {
 	// OpenURL opens a URL in the person's browser, such as OpenBrowser does.
@@ -37,9 +37,10 @@ type Prompter struct {
 func Terminal(w io.Writer) *Prompter { return &Prompter{w: w} }
 
 // Prompt shows v and returns at once. The function that it returns writes one
-// line: that the person is signed in, or in a few words why not. The error is
-// that of a writer, or says that a URL of v is neither https nor http on a
-// loopback address; then nothing was shown.
+// line where it is given nil: that the person is signed in. A failure is left
+// to the caller of Login, who is given it as well. The error is that of a
+// writer, or says that a URL of v is neither https nor http on a loopback
+// address; then nothing was shown.
 func (p *Prompter) Prompt(_ context.Context, v awsoidc.Verification) (finish func(error), err error) {
 	complete := v.URIComplete
 	if complete == "" {
@@ -66,7 +67,9 @@ func (p *Prompter) Prompt(_ context.Context, v awsoidc.Verification) (finish fun
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		*finished = true
-		p.writeLocked(outcome(session, err)) // nobody is left to tell of a failure
+		if err == nil {
+			p.writeLocked("Signed in to " + session + ".\n") // nobody is left to tell of a failure
+		}
 	}, nil
 }
 
@@ -117,22 +120,6 @@ func (p *Prompter) writeLocked(text string) error {
 		return fmt.Errorf("prompt: the person could not be told how to sign in: %w", err)
 	}
 	return nil
-}
-
-// outcome says in a line how a sign-in ended. The error's own text is left to
-// the caller of Login, who is given it as well.
-func outcome(session string, err error) string {
-	switch {
-	case err == nil:
-		return "Signed in to " + session + ".\n"
-	case errors.Is(err, awsoidc.ErrAccessDenied):
-		return "Not signed in: the request was denied.\n"
-	case errors.Is(err, awsoidc.ErrCodeExpired):
-		return "Not signed in: the code is no longer valid.\n"
-	case errors.Is(err, context.Canceled):
-		return "Not signed in: stopped.\n"
-	}
-	return "Not signed in.\n"
 }
 
 // spaced sets a code apart, so that it is easy to read and compare.
