@@ -62,15 +62,45 @@
 // Extra("expires_at"), in [TokenSource.RetrieveBearerToken] and in
 // [RoleCredentials.Current].
 //
+// # What is promised, step by step
+//
+// A refresh takes the store's lock for the session, reads the record again,
+// and takes over what somebody else has refreshed meanwhile. Otherwise it
+// reserves the space for the new record, sends the refresh token, saves the
+// answer, and only then hands it out and frees the lock.
+//
+//   - While the token is valid nobody waits and no error is returned, except
+//     that the first use of a stored token that is already due waits up to
+//     5 s for its successor: a short program must not end in the middle of a
+//     refresh that it began.
+//   - Past the expiry all callers of all processes wait for one refresh, each
+//     as long as its context allows. A failure is shared by all of them, and
+//     remembered for a backoff that grows, or as long as the service asked for.
+//   - A refresh token is sent again only where the service certainly did not
+//     get it, or may not have (a reset, a timeout, a status of 500 and more),
+//     three times at most. A token that was refused, or that another record
+//     has replaced, is not.
+//   - Where the new record can't be saved, nothing is sent while the old token
+//     is valid. Past its expiry the session is refreshed and served from
+//     memory, and saved as soon as that is possible: at later uses and by
+//     [TokenSource.Close], whose error says if it was not.
+//   - A process may be killed at any moment: the record stays whole, the lock
+//     is freed, and the session survives wherever the service's answer had
+//     reached the disk or the service had not rotated the refresh token.
+//   - A token that a server refused (401) is not used again, and costs at most
+//     one refresh a minute.
+//
 // # What it can't promise
 //
 //   - A process that is killed between a refresh's answer and its saving loses
-//     the session where the service takes a refresh token once only. Call
+//     the session where the service takes a refresh token once only; so does a
+//     connection that breaks in the middle of the answer. Call
 //     [TokenSource.Close] before the process ends: it waits for what is under
 //     way.
 //   - The AWS CLI and SDKs refresh without a lock. This package refreshes
-//     earlier than they do, and takes over what they have saved; but where two
-//     of them collide, the session can be lost to all.
+//     earlier than they do, takes over what they have saved, and puts its own
+//     session back where they wrote an older one; but where two of them send
+//     the same refresh token, the service may end the session for all.
 //   - The service may end a session, and refuse an access token, before its
 //     expiry. [TokenSource.Client] notices a 401 and refreshes at once; others
 //     call [TokenSource.Invalidate].
