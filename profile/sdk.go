@@ -1,10 +1,12 @@
 package profile
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/fips140"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/auth/bearer"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/awsoidc/awsoidc"
 )
@@ -30,8 +33,9 @@ import (
 //   - BearerAuthTokenProvider of a profile with sso_session is an
 //     awsoidc.TokenSource, the same where the credentials use that session.
 //
-// The caller's caches, assume-role options and HTTP client apply; its
-// middleware, retryers and endpoint resolvers do not apply to the sign-in.
+// The caller's caches, assume-role options and HTTP client apply, and its
+// logger (config.WithLogger) is told of warnings, such as a session that could
+// not be saved, in lines that begin with "awsoidc: "; its middleware, retryers and endpoint resolvers do not apply to the sign-in.
 // WithSSOProviderOptions and WithSSOTokenProviderOptions, which shape the SDK's
 // own sign-in, are errors where the sign-in is this library's.
 //
@@ -270,12 +274,37 @@ func (l *loader) source(ctx context.Context, shared *config.SharedConfig) (*awso
 	if p.Endpoints, err = l.from.endpoints(ctx, p.SSORegion); err != nil {
 		return nil, nil, err
 	}
-	src, err := p.open(Options{HTTPClient: l.client})
+	src, err := p.open(Options{HTTPClient: l.client, Logger: warnings(l.from.options.Logger)})
 	if err != nil {
 		return nil, nil, err
 	}
 	l.open[p.SessionName+"\n"+p.StartURL] = src
 	return src, p, nil
+}
+
+// warnings returns a logger of warnings for a caller with one of the SDK's
+// kind. Nil stays nil: the SDK's default, which prints, is not the caller's.
+func warnings(to logging.Logger) *slog.Logger {
+	if to == nil {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(sdkLog{to}, &slog.HandlerOptions{
+		Level: slog.LevelWarn,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{} // the SDK's loggers add them
+			}
+			return a
+		},
+	}))
+}
+
+// sdkLog passes each line on as a warning.
+type sdkLog struct{ logging.Logger }
+
+func (l sdkLog) Write(line []byte) (int, error) {
+	l.Logf(logging.Warn, "awsoidc: %s", bytes.TrimSuffix(line, []byte("\n")))
+	return len(line), nil
 }
 
 // unavailable reports what is wrong with a sign-in to whoever wants to use it.

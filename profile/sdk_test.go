@@ -3,10 +3,12 @@ package profile_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -18,8 +20,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/smithy-go/auth/bearer"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/idctest"
 	"github.com/awsoidc/awsoidc/profile"
 )
 
@@ -312,6 +316,32 @@ func TestLoadDefaultConfigSendsNothing(t *testing.T) {
 	}
 	if log := s.Log(); len(log) != 0 {
 		t.Errorf("got %d requests", len(log))
+	}
+}
+
+// The caller's logger is told of what no error says; without one nobody is.
+func TestLoadDefaultConfigLogsWarnings(t *testing.T) {
+	home := newHome(t, ssoConfig)
+	s := serve(t)
+	session := s.Issue("sso:account:access")
+	session.ExpiresAt = time.Now().Add(5 * time.Minute) // due, and still valid
+	if err := writeSession(home, "corp", session, "https://d-1234567890.awsapps.com/start"); err != nil {
+		t.Fatal(err)
+	}
+	s.Inject(idctest.CreateTokenRefresh, idctest.Fault{Status: 400, Times: idctest.Always})
+	var lines []string
+	logger := logging.LoggerFunc(func(c logging.Classification, format string, v ...any) {
+		lines = append(lines, string(c)+" "+fmt.Sprintf(format, v...))
+	})
+	cfg, err := profile.LoadDefaultConfig(t.Context(), config.WithSharedConfigProfile("dev"), config.WithLogger(logger))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cfg.Credentials.Retrieve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) != 1 || !strings.HasPrefix(lines[0], `WARN awsoidc: msg="session not refreshed`) || strings.Contains(lines[0], "\n") || strings.Contains(lines[0], session.RefreshToken) {
+		t.Errorf("logged %q", lines)
 	}
 }
 
