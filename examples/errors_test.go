@@ -96,15 +96,19 @@ func TestPlainHTTPEndpoint(t *testing.T) {
 }
 
 func TestUnreachableHost(t *testing.T) {
-	m := newMachine(t)
-	m.signIn(-time.Minute)
-	m.setenv("AWS_ENDPOINT_URL_SSO_OIDC", closedPort(t))
-	before := m.files()
-	for _, name := range []string{"login", "token", "aws-config"} {
-		m.run(name, "-profile", "dev").failed("connection refused", "check the network, the region and the endpoint")
+	for name, words := range map[string][]string{"login": {"there is a session", "-force"}, "token": nil, "aws-config": nil} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.signIn(-time.Minute)
+			m.setenv("AWS_ENDPOINT_URL_SSO_OIDC", closedPort(t))
+			before := m.files()
+			m.run(name, "-profile", "dev").failed(append(words, "connection refused", "check the network, the region and the endpoint")...)
+			// Others are spared the wait, or have the same to tell.
+			m.run("token", "-profile", "dev").failed("refresh failed")
+			m.run("login", "-profile", "dev", "-no-browser", "-force").failed("could not be registered", "check the network, the region and the endpoint")
+			m.unchanged(before)
+		})
 	}
-	m.run("login", "-profile", "dev", "-no-browser", "-force").failed("could not be registered", "check the network, the region and the endpoint")
-	m.unchanged(before)
 }
 
 // closedPort returns a loopback URL where nothing listens.
@@ -119,14 +123,21 @@ func closedPort(t *testing.T) string {
 }
 
 func TestServiceInTrouble(t *testing.T) {
-	m := newMachine(t)
-	m.signIn(-time.Minute)
-	m.idc.Inject(idctest.AnyOperation, idctest.Fault{Status: http.StatusServiceUnavailable, Times: idctest.Always})
-	before := m.files()
-	for _, name := range []string{"login", "token"} {
-		m.run(name, "-profile", "dev").failed("503", "try again later")
+	for name, words := range map[string][]string{"login": {"there is a session", "-force"}, "token": nil} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.signIn(-time.Minute)
+			m.idc.Inject(idctest.CreateTokenRefresh, idctest.Fault{Status: http.StatusServiceUnavailable, Times: idctest.Always})
+			before := m.files()
+			m.run(name, "-profile", "dev").failed(append(words, "503", "try again later")...)
+			m.unchanged(before)
+
+			// What login advises works, although refreshing does not.
+			m.idc.ApproveAfter(0)
+			m.page(m.run("login", "-profile", "dev", "-no-browser", "-force").ok().stdout)
+			m.run("token", "-profile", "dev").ok()
+		})
 	}
-	m.unchanged(before)
 }
 
 func TestRejectedStartURL(t *testing.T) {

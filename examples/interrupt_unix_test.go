@@ -4,22 +4,22 @@ package examples_test
 
 import (
 	"os"
-	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
 func TestLoginInterrupted(t *testing.T) {
-	m := newMachine(t)
-	old := m.signIn(time.Hour)
-	p := m.startLogin("-profile", "dev", "-no-browser", "-force")
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			m := newMachine(t)
+			old := m.signIn(time.Hour)
+			p := m.startLogin("-profile", "dev", "-no-browser", "-force")
+			if err := p.cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			p.wait().failedAfterPrompt("interrupted; run it again")
+			m.keeps(old)
+		})
 	}
-	r := p.wait()
-	r.failedAtLast("interrupt")
-	if !strings.Contains(r.stderr, "Not signed in: stopped.\n") {
-		t.Errorf("standard error: %s", r.stderr)
-	}
-	m.keeps(old)
 }

@@ -124,8 +124,8 @@ func TestLoginCommandLine(t *testing.T) {
 	m.run("login", "-profile", "dev", "-sso-session", "corp").failed("one of -profile, -sso-session and -start-url")
 	m.run("login", "-start-url", startURL).failed("both -start-url and -region")
 	m.run("login", "-region", "us-east-1").failed("both -start-url and -region")
-	m.run("login", "dev").failed(`"dev"`, "login -h")
-	m.run("login", "-such").failed("-such", "login -h")
+	m.run("login", "dev").failed(`"dev"`, "-h shows how")
+	m.run("login", "-such").failed("-such", "-h shows how")
 	m.unchanged(before)
 	m.count(idctest.AnyOperation, 0)
 }
@@ -137,19 +137,14 @@ func TestLoginDenied(t *testing.T) {
 	if err := m.idc.Deny(p.code); err != nil {
 		t.Fatal(err)
 	}
-	r := p.wait()
-	r.failedAtLast("sign-in was denied", "sign in again")
-	if !strings.Contains(r.stderr, "Not signed in: the request was denied.\n") {
-		t.Errorf("standard error: %s", r.stderr)
-	}
+	p.wait().failedAfterPrompt("sign-in was denied", "sign in again")
 	m.keeps(old)
 }
 
 func TestLoginExpiredCode(t *testing.T) {
 	m := newMachine(t, func(idc *idctest.Server) { idc.DeviceCodeLifetime = time.Second })
 	old := m.signIn(time.Hour)
-	r := m.run("login", "-profile", "dev", "-no-browser", "-force")
-	r.failedAtLast("not approved in time", "sign in again")
+	m.run("login", "-profile", "dev", "-no-browser", "-force").failedAfterPrompt("not approved in time", "sign in again")
 	m.keeps(old)
 }
 
@@ -174,6 +169,16 @@ func (m *machine) startLogin(args ...string) pendingLogin {
 		m.t.Fatal(err)
 	}
 	return pendingLogin{p, m.page(line).Query().Get("user_code")}
+}
+
+// failedAfterPrompt is failedAtLast for a login whose person was asked: they
+// are told once how it ended.
+func (r result) failedAfterPrompt(words ...string) {
+	r.t.Helper()
+	r.failedAtLast(words...)
+	if _, after, found := strings.Cut(r.stderr, "Approve only if"); !found || strings.Count(after, "\n") != 2 {
+		r.t.Errorf("%s did not write one line after its question: %s", r.command, r.stderr)
+	}
 }
 
 // keeps fails the test unless the session is still the given one.

@@ -2,6 +2,8 @@ package examples_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -53,6 +55,18 @@ func TestAWSConfigWithoutRegion(t *testing.T) {
 	m.run("aws-config", "-profile", "dev").failed("region", "AWS_REGION")
 }
 
+func TestAWSConfigWithoutCredentials(t *testing.T) {
+	m := newMachine(t)
+	m.run("aws-config", "-profile", "plain").failed("the profile has no credentials", "sso_session", "aws configure sso")
+
+	// A metadata service that refuses makes the SDK give a warning of its own.
+	metadata := httptest.NewServer(http.NotFoundHandler())
+	defer metadata.Close()
+	m.setenv("AWS_EC2_METADATA_DISABLED", "false")
+	m.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)
+	m.run("aws-config", "-profile", "plain").failed("the profile has no credentials")
+}
+
 func TestRoleNotAssigned(t *testing.T) {
 	m := newMachine(t)
 	m.signIn(time.Hour)
@@ -77,7 +91,7 @@ func TestOAuth2Client(t *testing.T) {
 	m.run("oauth2-client", "-profile", "dev", "http://api.example.com/").failed("http on api.example.com", "https")
 	m.run("oauth2-client", "-profile", "dev", "api.example.com").failed("https")
 	m.run("oauth2-client", "-profile", "dev", "https://a\x7f/").failed("URL")
-	m.run("oauth2-client", "-profile", "dev").failed("argument is missing", "oauth2-client -h")
+	m.run("oauth2-client", "-profile", "dev").failed("argument is missing", "-h shows how")
 }
 
 func TestHelp(t *testing.T) {
@@ -86,6 +100,9 @@ func TestHelp(t *testing.T) {
 		r := m.run(name, "-h").ok()
 		if !strings.HasPrefix(r.stdout, "Usage: "+name+" ") || r.stderr != "" {
 			t.Errorf("%s -h wrote %q and %q", name, r.stdout, r.stderr)
+		}
+		if echo := regexp.MustCompile(`(?m)^  -(\S+) (\S+)$`).FindStringSubmatch(strings.ToLower(r.stdout)); echo != nil && echo[1] == echo[2] {
+			t.Errorf("%s -h explains a flag by itself: %s", name, echo[0])
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/awsoidc/awsoidc"
@@ -19,7 +20,7 @@ import (
 )
 
 func main() {
-	name := flag.String("profile", "", "`name` in the AWS config file; by default AWS_PROFILE, then \"default\"")
+	name := flag.String("profile", "", "profile `P` of the AWS config file; by default that of AWS_PROFILE, then \"default\"")
 	program.Program{
 		Name:  "aws-config",
 		Usage: "[-profile P]",
@@ -31,20 +32,39 @@ func main() {
 }
 
 func printCaller(ctx context.Context, name string) error {
-	cfg, err := profile.LoadDefaultConfig(ctx, config.WithSharedConfigProfile(name))
+	cfg, err := profile.LoadDefaultConfig(ctx,
+		config.WithSharedConfigProfile(name),
+		config.WithLogger(program.SDKLogger()),
+	)
 	if err != nil {
 		return err
 	}
 	if cfg.Region == "" {
 		return errors.New("no region is configured: add one to the profile, as in region = us-east-1, or set AWS_REGION")
 	}
-	caller, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if errors.Is(err, awsoidc.ErrLoginRequired) {
-		return fmt.Errorf("%w, or %s", err, program.LoginCommand(name))
+	// Service clients do this by themselves. Their errors are longer.
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+		return explain(ctx, err, cfg, name)
 	}
+	caller, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Println(aws.ToString(caller.Arn))
+	return err
+}
+
+// explain says why there are no credentials.
+func explain(ctx context.Context, err error, cfg aws.Config, name string) error {
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(err, awsoidc.ErrLoginRequired):
+		return fmt.Errorf("%w, or %s", err, program.LoginCommand(name))
+	case aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil)):
+		// The SDK's last resort: nothing else was configured.
+		return errors.New("the profile has no credentials, and neither has the environment nor this machine: " +
+			"add sso_session, sso_account_id and sso_role_name to the profile, or run \"aws configure sso\"")
+	}
 	return err
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	name := flag.String("profile", "", "`name` in the AWS config file; by default AWS_PROFILE, then \"default\"")
+	name := flag.String("profile", "", "profile `P` of the AWS config file; by default that of AWS_PROFILE, then \"default\"")
 	program.Program{
 		Name:  "credential-process",
 		Usage: "[-profile P]",
@@ -39,15 +39,16 @@ type output struct {
 	AccountID       string `json:"AccountId"`
 }
 
-func printCredentials(ctx context.Context, name string) (err error) {
+func printCredentials(ctx context.Context, name string) error {
 	src, role, err := profile.OpenRole(ctx, profile.Options{
 		Profile:   name,
 		LoginHint: "run: " + program.LoginCommand(name),
+		Logger:    program.Logger(),
 	})
 	if err != nil {
 		return err
 	}
-	defer program.Close(src, &err) // waits for a refresh, and saves it
+	defer program.CloseAfterResult(src) // waits for a refresh, and saves it
 
 	// Current says when the credentials expire, Retrieve when to ask again.
 	c, err := role.Current(ctx)

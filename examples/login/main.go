@@ -16,6 +16,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/cache"
 	"github.com/awsoidc/awsoidc/examples/internal/program"
 	"github.com/awsoidc/awsoidc/profile"
 	"github.com/awsoidc/awsoidc/prompt"
@@ -28,11 +29,11 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.Profile, "profile", "", "`name` in the AWS config file; by default AWS_PROFILE, then \"default\"")
-	flag.StringVar(&o.SSOSession, "sso-session", "", "`name` of an [sso-session] in the AWS config file, instead of a profile")
-	flag.StringVar(&o.StartURL, "start-url", "", "`URL` of the AWS access portal, instead of a profile; needs -region")
-	flag.StringVar(&o.Region, "region", "", "`region` of the IAM Identity Center instance, for -start-url")
-	flag.Func("scopes", "`list` of scopes to ask for, separated by commas, instead of the configured ones", func(s string) error {
+	flag.StringVar(&o.Profile, "profile", "", "profile `P` of the AWS config file; by default that of AWS_PROFILE, then \"default\"")
+	flag.StringVar(&o.SSOSession, "sso-session", "", "[sso-session `S`] of the AWS config file, instead of a profile")
+	flag.StringVar(&o.StartURL, "start-url", "", "AWS access portal at URL `U`, instead of a profile; needs -region")
+	flag.StringVar(&o.Region, "region", "", "region `R` of the IAM Identity Center instance, such as us-east-1; goes with -start-url")
+	flag.Func("scopes", "scopes `a,b` to ask for, instead of the configured ones", func(s string) error {
 		o.Scopes = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
 	})
@@ -60,6 +61,7 @@ func login(ctx context.Context, o options) (err error) {
 		terminal.OpenURL = prompt.OpenBrowser
 	}
 	o.Prompt, o.Grant = explained{terminal, o.device}, awsoidc.GrantDevice
+	o.Logger = program.Logger()
 
 	src, err := profile.Open(ctx, o.Options)
 	if err != nil {
@@ -71,14 +73,33 @@ func login(ctx context.Context, o options) (err error) {
 		token, err := src.TokenContext(ctx) // refreshes the session where it is due
 		switch {
 		case err == nil && o.hasScopes(token):
-			expires, _ := token.Extra("expires_at").(time.Time)
-			fmt.Fprintf(os.Stderr, "Signed in already; the token is valid until %s. Use -force to sign in again.\n", expires.Local().Format(time.DateTime))
-			return nil
+			return signedIn(src, token)
 		case err != nil && !errors.Is(err, awsoidc.ErrLoginRequired):
-			return err
+			return inTrouble(ctx, err)
 		}
 	}
 	return src.Login(ctx)
+}
+
+// signedIn says that there is nothing to do. A session that was refreshed and
+// then not saved is no sign-in for others.
+func signedIn(src *awsoidc.TokenSource, token *oauth2.Token) error {
+	if err := src.Close(); err != nil {
+		return err
+	}
+	expires, _ := token.Extra("expires_at").(time.Time)
+	fmt.Fprintf(os.Stderr, "Signed in already; the token is valid until %s. Use -force to sign in again.\n", expires.Local().Format(time.DateTime))
+	return nil
+}
+
+// inTrouble explains why there is no valid token, though nobody said that the
+// session is over. A new sign-in may help, but is up to the person. It needs
+// the lock too.
+func inTrouble(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, cache.ErrLock) || errors.Is(err, cache.ErrLockTimeout) {
+		return err
+	}
+	return fmt.Errorf("there is a session, but it can't be read or refreshed right now: %w; or use -force to sign in anew", err)
 }
 
 // explained says which grant is used, and why, before the person is asked.

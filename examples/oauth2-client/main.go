@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	name := flag.String("profile", "", "`name` in the AWS config file; by default AWS_PROFILE, then \"default\"")
+	name := flag.String("profile", "", "profile `P` of the AWS config file; by default that of AWS_PROFILE, then \"default\"")
 	program.Program{
 		Name:  "oauth2-client",
 		Usage: "[-profile P] URL",
@@ -29,7 +29,7 @@ func main() {
 	}.Main()
 }
 
-func get(ctx context.Context, name, address string) (err error) {
+func get(ctx context.Context, name, address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
 		return err
@@ -37,11 +37,12 @@ func get(ctx context.Context, name, address string) (err error) {
 	src, err := profile.Open(ctx, profile.Options{
 		Profile:   name,
 		LoginHint: "run: " + program.LoginCommand(name),
+		Logger:    program.Logger(),
 	})
 	if err != nil {
 		return err
 	}
-	defer program.Close(src, &err) // waits for a refresh, and saves it
+	defer program.CloseAfterResult(src) // waits for a refresh, and saves it
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

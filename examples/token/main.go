@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	name := flag.String("profile", "", "`name` in the AWS config file; by default AWS_PROFILE, then \"default\"")
+	name := flag.String("profile", "", "profile `P` of the AWS config file; by default that of AWS_PROFILE, then \"default\"")
 	asJSON := flag.Bool("json", false, "print a JSON object with the expiry as well")
 	program.Program{
 		Name:  "token",
@@ -29,15 +29,16 @@ func main() {
 	}.Main()
 }
 
-func printToken(ctx context.Context, name string, asJSON bool) (err error) {
+func printToken(ctx context.Context, name string, asJSON bool) error {
 	src, err := profile.Open(ctx, profile.Options{
 		Profile:   name,
 		LoginHint: "run: " + program.LoginCommand(name),
+		Logger:    program.Logger(),
 	})
 	if err != nil {
 		return err
 	}
-	defer program.Close(src, &err) // waits for a refresh, and saves it
+	defer program.CloseAfterResult(src) // waits for a refresh, and saves it
 
 	token, err := src.TokenContext(ctx)
 	if err != nil {

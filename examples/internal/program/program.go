@@ -1,5 +1,5 @@
 // Package program is what the example programs have in common: flags, errors
-// of one line, and an end that loses nothing.
+// and warnings of one line, and an end that loses nothing.
 package program
 
 import (
@@ -8,11 +8,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
+
+	"github.com/aws/smithy-go/logging"
 )
 
 // A Program is a command. Its results go to standard output, everything else
@@ -23,8 +27,9 @@ type Program struct {
 	About string // what it does, in sentences; for -h
 	Args  int    // how many arguments follow the flags
 
-	// Run does the work. Its context ends when the person presses Ctrl-C. It
-	// must close what it opened: the process ends after it returned.
+	// Run does the work. Its context ends when the person presses Ctrl-C, or
+	// the system ends the process (SIGTERM). It must close what it opened: the
+	// process ends after it returned.
 	Run func(ctx context.Context, args []string) error
 }
 
@@ -37,10 +42,10 @@ func (p Program) Main() {
 		p.help(flag.CommandLine, os.Stdout)
 		os.Exit(0)
 	case err != nil:
-		p.fail(fmt.Errorf("%w; see %s -h", err, p.Name))
+		p.fail(fmt.Errorf("%w; -h shows how to use it", err))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err = p.Run(ctx, args)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted; run it again")
@@ -56,6 +61,59 @@ func Close(c io.Closer, err *error) {
 	if closeErr := c.Close(); *err == nil {
 		*err = closeErr
 	}
+}
+
+// CloseAfterResult closes c when a function returns that has written its result
+// by then. That a session could not be saved does not make the result a
+// failure, so that it is a warning. Use it in a defer statement.
+func CloseAfterResult(c io.Closer) {
+	if err := c.Close(); err != nil {
+		warn(advise(err).Error())
+	}
+}
+
+// Logger returns a logger that writes the library's warnings to standard
+// error, each on one line.
+func Logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(warnings{}, &slog.HandlerOptions{
+		Level: slog.LevelWarn,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+// SDKLogger is Logger for profile.LoadDefaultConfig. It leaves out what the AWS
+// SDK itself has to say.
+func SDKLogger() logging.Logger {
+	return logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+		if text, ours := strings.CutPrefix(fmt.Sprintf(format, v...), "awsoidc: "); ours {
+			warn(text)
+		}
+	})
+}
+
+// warnings writes each line as a warning.
+type warnings struct{}
+
+func (warnings) Write(line []byte) (int, error) {
+	warn(string(line))
+	return len(line), nil
+}
+
+func warn(text string) {
+	fmt.Fprintf(os.Stderr, "%s: warning: %s\n", flag.CommandLine.Name(), oneLine(text))
+}
+
+// advise adds what somebody at a terminal can do to errors of their system.
+func advise(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w; the disk is full: free some space on it", err)
+	}
+	return err
 }
 
 // LoginCommand returns the command that signs in to a profile; "" is the
@@ -99,7 +157,7 @@ func (p Program) help(flags *flag.FlagSet, w io.Writer) {
 }
 
 func (p Program) fail(err error) {
-	fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, oneLine(err.Error()))
+	fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, oneLine(advise(err).Error()))
 	os.Exit(1)
 }
 
