@@ -75,10 +75,10 @@ func (s *Server) Reuses() int {
 type Entry struct {
 	Time      time.Time // of arrival, on the server's clock
 	Operation Operation // "" where unknown
-	Method    string
+	Method    string    // of HTTP, such as "POST"
 	Host      string // as the request named it
 	Path      string // without the query
-	UserAgent string
+	UserAgent string    // the User-Agent header; "" where absent
 	ClientID  string // of SSO OIDC requests
 	RequestID string // as in the answer's x-amzn-RequestId
 	Status    int    // of the answer; 0 where none was sent

@@ -6,13 +6,13 @@ import "time"
 // makes of it the token file of the AWS CLI and SDKs
 // (~/.aws/sso/cache/…json).
 type Session struct {
-	StartURL              string    `json:"startUrl"`
-	Region                string    `json:"region"`
-	AccessToken           string    `json:"accessToken"`
-	ExpiresAt             time.Time `json:"expiresAt"` // of the access token; UTC, in whole seconds
-	ClientID              string    `json:"clientId"`
-	ClientSecret          string    `json:"clientSecret"`
-	RegistrationExpiresAt time.Time `json:"registrationExpiresAt"`  // UTC, in whole seconds
+	StartURL              string    `json:"startUrl"`               // that the sign-in was for: the first of Server.StartURLs, if any
+	Region                string    `json:"region"`                 // Server.Region
+	AccessToken           string    `json:"accessToken"`            // for the portal and /userinfo
+	ExpiresAt             time.Time `json:"expiresAt"`              // of the access token; UTC, in whole seconds
+	ClientID              string    `json:"clientId"`               // of the registered client, which alone can refresh the session
+	ClientSecret          string    `json:"clientSecret"`           // of that client
+	RegistrationExpiresAt time.Time `json:"registrationExpiresAt"`  // of that client; UTC, in whole seconds
 	RefreshToken          string    `json:"refreshToken,omitempty"` // "" without scopes
 }
 
