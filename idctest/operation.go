@@ -76,14 +76,14 @@ type Entry struct {
 	Time      time.Time // of arrival, on the server's clock
 	Operation Operation // "" where unknown
 	Method    string    // of HTTP, such as "POST"
-	Host      string // as the request named it
-	Path      string // without the query
+	Host      string    // as the request named it
+	Path      string    // without the query
 	UserAgent string    // the User-Agent header; "" where absent
-	ClientID  string // of SSO OIDC requests
-	RequestID string // as in the answer's x-amzn-RequestId
-	Status    int    // of the answer; 0 where none was sent
-	Type      string // of the exception answered, such as "SlowDownException"
-	Faulted   bool   // met by an injected fault
+	ClientID  string    // of SSO OIDC requests
+	RequestID string    // as in the answer's x-amzn-RequestId
+	Status    int       // of the answer; 0 where none was sent
+	Type      string    // of the exception answered, such as "SlowDownException"
+	Faulted   bool      // met by an injected fault
 }
 
 // Log returns the last 1024 requests, in the order in which they were answered
