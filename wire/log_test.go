@@ -98,16 +98,36 @@ func TestLogIsQuiet(t *testing.T) {
 	}
 }
 
+// A handler gets the error's text, and not what the error wraps, which it might
+// print.
+func TestLogHasNoErrors(t *testing.T) {
+	c := newClient(failing(valueError{string(canary)}))
+	h := &handler{level: slog.LevelDebug, seen: func(context.Context) {}}
+	c.Logger = slog.New(h)
+	asSendError(t, createToken(refreshInput())(t.Context(), c))
+	h.last.Attrs(func(a slog.Attr) bool {
+		if a.Value.Kind() == slog.KindAny {
+			t.Errorf("%s is a %T", a.Key, a.Value.Any())
+		}
+		return true
+	})
+	if h.records != 1 || h.last.NumAttrs() != 5 {
+		t.Errorf("%d records, the last with %d attributes", h.records, h.last.NumAttrs())
+	}
+}
+
 // handler counts records.
 type handler struct {
 	level   slog.Level
 	seen    func(context.Context)
 	records int
+	last    slog.Record
 }
 
 func (h *handler) Enabled(ctx context.Context, l slog.Level) bool { h.seen(ctx); return l >= h.level }
-func (h *handler) Handle(ctx context.Context, _ slog.Record) error {
+func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	h.seen(ctx)
+	h.last = r
 	h.records++
 	return nil
 }

@@ -310,6 +310,10 @@ func TestOddTransports(t *testing.T) {
 	if e := send(t, t.Context(), testEndpoint, failing(within)); e.Err != io.ErrUnexpectedEOF {
 		t.Errorf("%#v", e)
 	}
+	inBody := transportFunc(func(req *http.Request) (*http.Response, error) { return brokenBody(req, within), nil })
+	if e := send(t, t.Context(), testEndpoint, inBody); e.Err != io.ErrUnexpectedEOF {
+		t.Errorf("%#v", e)
+	}
 	bare := newClient(func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil })
 	if _, err := bare.CreateToken(t.Context(), refreshInput()); !errors.Is(err, wire.ErrResponse) {
 		t.Error(err)
