@@ -154,14 +154,17 @@
 //
 // # Errors
 //
-// Errors wrap the sentinels below, which errors.Is finds; a context's error is
-// its cause. Where the service answered, errors.As finds its *wire.Error, with
-// the request ID that AWS support asks for, and an *oauth2.RetrieveError. Each
-// is one line, and says what to do.
+// Errors wrap the sentinels below, which errors.Is finds. Each is one line, and
+// says what to do, but for [ErrClosed] and those of a context, which are its
+// cause as it is. Where the sign-in service answered, errors.As finds its
+// *wire.Error, with the request ID that AWS support asks for, and an
+// *oauth2.RetrieveError. Of an answer of the AWS access portal, which gives role
+// credentials, it finds what the AWS SDK makes of that.
 //
 // # Versions
 //
 // This is version 0: names may still change. The authorization code grant,
-// logout, the exchange of other issuers' tokens, and stores beyond a folder and
-// memory are not there yet.
+// logout, the exchange of other issuers' tokens, stores beyond a folder and
+// memory, and a lock that keeps two processes from asking a person at the same
+// time are not there yet.
 package awsoidc
