@@ -1,4 +1,5 @@
-// Prints what the client of SSO OIDC tells of exceptions.
+// Prints what the client of SSO OIDC tells of answers: of an exception its
+// members, of a success the output.
 //
 //     echo '[{"operation": "CreateToken", "input": {…}, "status": 400, "headers": {…}, "body": "…"}, …]' | node answers.mjs
 
@@ -19,14 +20,14 @@ const client = new oidc.SSOOIDCClient({
 	},
 });
 
-const failures = [];
+const told = [];
 for (answer of JSON.parse(await text(process.stdin))) {
 	try {
-		await client.send(new oidc[answer.operation + "Command"](answer.input));
-		throw new Error("a success: " + JSON.stringify(answer));
+		const { $metadata, ...output } = await client.send(new oidc[answer.operation + "Command"](answer.input));
+		told.push({ output });
 	} catch (e) {
 		if (!e.$metadata) throw e;
-		failures.push({
+		told.push({
 			type: e.name,
 			typed: e instanceof (oidc[e.name] ?? Array),
 			code: e.error,
@@ -41,4 +42,4 @@ for (answer of JSON.parse(await text(process.stdin))) {
 		});
 	}
 }
-console.log(JSON.stringify(failures));
+console.log(JSON.stringify(told));

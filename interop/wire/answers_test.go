@@ -158,7 +158,7 @@ func officialFailure(t *testing.T, err error) failure {
 	return f
 }
 
-// TestOutputs has both Go clients read the same answers of success.
+// TestOutputs has all three clients read the same answers of success.
 func TestOutputs(t *testing.T) {
 	answers := map[string]string{
 		"RegisterClient": `{"authorizationEndpoint":"https://a.example/authorize","clientId":"id","clientIdIssuedAt":1700000000,` +
@@ -169,6 +169,8 @@ func TestOutputs(t *testing.T) {
 		"CreateTokenWithIAM": `{"accessToken":"at","expiresIn":3600,"idToken":"it","refreshToken":"rt","tokenType":"Bearer",` +
 			`"issuedTokenType":"urn:ietf:params:oauth:token-type:access_token","scope":["openid","aws"],"awsAdditionalDetails":{"identityContext":"ctx"}}`,
 	}
+	var inputs []map[string]any
+	var want []map[string]string
 	for _, c := range newGenerator(1).calls() {
 		r := &recorder{status: 200, body: answers[c.operation]}
 		our, err := c.ours(t.Context(), ours(r))
@@ -179,10 +181,42 @@ func TestOutputs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a, b := texts(reflect.ValueOf(our).Elem()), texts(reflect.ValueOf(theirs).Elem()); !maps.Equal(a, b) || len(a) < 5 {
+		a, b := texts(reflect.ValueOf(our).Elem()), texts(reflect.ValueOf(theirs).Elem())
+		if !maps.Equal(a, b) || len(a) < 5 {
 			t.Errorf("%s:\ngot  %v\nthe official client %v", c.operation, a, b)
 		}
+		inputs = append(inputs, map[string]any{
+			"operation": c.operation, "input": camelCase(t, c.input), "status": 200, "headers": map[string]string{}, "body": r.body,
+		})
+		want = append(want, a)
 	}
+	var got []struct{ Output map[string]any }
+	node(t, &got, inputs, "answers.mjs")
+	if len(got) != len(want) {
+		t.Fatalf("%d outputs, want %d", len(got), len(want))
+	}
+	for i, a := range want {
+		if b := flatten(got[i].Output); !maps.Equal(a, b) {
+			t.Errorf("%s:\ngot  %v\nthe AWS SDK for JavaScript %v", inputs[i]["operation"], a, b)
+		}
+	}
+}
+
+// flatten is texts for an object of JSON.
+func flatten(object map[string]any) map[string]string {
+	m := map[string]string{}
+	for name, value := range object {
+		if inner, ok := value.(map[string]any); ok {
+			maps.Copy(m, flatten(inner))
+			continue
+		}
+		if n, ok := value.(float64); ok {
+			value = int64(n)
+		}
+		text, _ := json.Marshal(value)
+		m[strings.ToLower(name)] = strings.Trim(string(text), `"`)
+	}
+	return m
 }
 
 // texts returns the members of an answer that are not empty, under their names
