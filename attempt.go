@@ -66,8 +66,11 @@ func errorCode(err error) string {
 		}
 		return fmt.Sprintf("HTTP-%d", e.StatusCode)
 	}
-	return "no-answer"
+	return noAnswer
 }
+
+// noAnswer is the code of a request that nobody answered.
+const noAnswer = "no-answer"
 
 // noteAttempt leaves a note about a refresh that failed. Where it can't be
 // saved, the others have to find out for themselves.
@@ -102,9 +105,13 @@ func (s *TokenSource) sharedFailure(a attempt) error {
 	if a.Over {
 		return s.loginRequired("the service ended the session in "+s.place(), nil)
 	}
+	advice := "try again in a moment"
+	if a.Error == noAnswer {
+		advice += ", and check the network, the region and the endpoint"
+	}
 	return &failure{
 		what:   fmt.Sprintf("a refresh failed at %s (%s)", a.End.Format(time.TimeOnly), a.Error),
-		advice: "try again after " + a.Until.Format(time.TimeOnly),
+		advice: advice,
 		retry:  a.Until,
 	}
 }

@@ -268,8 +268,8 @@ func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 	s.tokens.publish(l)
 	s.clearRoles()
 	if err != nil {
-		return &failure{what: "signed in, but the session could not be saved to " + s.place(), cause: err,
-			advice: "this process alone can use it; make the folder writable and sign in again"}
+		return &failure{what: "signed in, but this process alone can use the session, which could not be saved", cause: err,
+			advice: "mend that, and sign in again"}
 	}
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "signed in", slog.String("session", s.name()), slog.Time("expires", v.expiresAt))
 	return nil
