@@ -10,8 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-
-	"github.com/awsoidc/awsoidc/wire"
+	"time"
 )
 
 // answer is an HTTP answer before it is sent.
@@ -21,7 +20,8 @@ type answer struct {
 	header      http.Header
 	body        []byte
 	requestID   string
-	errType     string // the exception, for the log
+	date        time.Time // on the server's clock
+	errType     string    // the exception, for the log
 
 	size int64 // pad the body with spaces up to this size; 0: don't
 	cut  bool  // break off in the middle of the body
@@ -38,6 +38,7 @@ var (
 func (a *answer) write(ctx context.Context, w http.ResponseWriter, head bool) error {
 	h := w.Header()
 	h.Set("Content-Type", a.contentType)
+	h.Set("Date", a.date.UTC().Format(http.TimeFormat))
 	h.Set("X-Amzn-Requestid", a.requestID)
 	hasBody := a.status != http.StatusNoContent && a.status != http.StatusNotModified
 	if hasBody && a.size == 0 {
@@ -115,131 +116,13 @@ func jsonAnswer(v any) *answer {
 	return &answer{status: http.StatusOK, contentType: "application/json", body: mustJSON(v)}
 }
 
-// oidcError is an exception of SSO OIDC.
-func oidcError(typ, description string) *answer {
-	return oidcException(exception{Type: typ, Description: description})
-}
-
-// exception is what an error of any of the services can say.
-type exception struct {
-	Status      int    // 0: as the type has it
-	Type        string // "" leaves it out
-	Code        string // "": as the type has it
-	Description string
-	Reason      string
-	Region      string
-	Endpoint    string
-}
-
-func oidcException(e exception) *answer {
-	code, status := oauthError(e.Type)
-	if e.Code != "" {
-		code = e.Code
-	}
-	if e.Status != 0 {
-		status = e.Status
-	}
-	a := &answer{
-		status: status, contentType: "application/json", errType: e.Type,
-		body: mustJSON(struct {
-			Error       string `json:"error"`
-			Description string `json:"error_description"`
-			Reason      string `json:"reason,omitempty"`
-			Region      string `json:"region,omitempty"`
-			Endpoint    string `json:"endpoint,omitempty"`
-		}{code, e.Description, e.Reason, e.Region, e.Endpoint}),
-	}
-	if e.Type != "" {
-		// The suffix is the real service's.
-		a.header = http.Header{"X-Amzn-Errortype": {e.Type + ":http://internal.amazon.com/coral/com.amazonaws.sso.oidc/"}}
-	}
-	return a
-}
-
-// oauthError returns the error code (RFC 6749 section 5.2 and others) and HTTP
-// status of an exception type.
-func oauthError(typ string) (code string, status int) {
-	switch typ {
-	case wire.TypeAccessDenied:
-		return "access_denied", http.StatusBadRequest
-	case wire.TypeAuthorizationPending:
-		return "authorization_pending", http.StatusBadRequest
-	case wire.TypeExpiredToken:
-		return "expired_token", http.StatusBadRequest
-	case wire.TypeInternalServer:
-		return "server_error", http.StatusInternalServerError
-	case wire.TypeInvalidClient:
-		return "invalid_client", http.StatusUnauthorized
-	case wire.TypeInvalidClientMetadata:
-		return "invalid_client_metadata", http.StatusBadRequest
-	case wire.TypeInvalidGrant:
-		return "invalid_grant", http.StatusBadRequest
-	case wire.TypeInvalidRedirectURI:
-		return "invalid_redirect_uri", http.StatusBadRequest
-	case wire.TypeInvalidScope:
-		return "invalid_scope", http.StatusBadRequest
-	case wire.TypeSlowDown:
-		return "slow_down", http.StatusBadRequest
-	case wire.TypeUnauthorizedClient:
-		return "unauthorized_client", http.StatusBadRequest
-	case wire.TypeUnsupportedGrantType:
-		return "unsupported_grant_type", http.StatusBadRequest
-	case typeTooManyRequests:
-		return "too_many_requests", http.StatusTooManyRequests
-	}
-	return "invalid_request", http.StatusBadRequest
-}
-
-// Exception types of the portal that SSO OIDC does not have.
-const (
-	typeUnauthorized     = "UnauthorizedException"
-	typeForbidden        = "ForbiddenException" // not in the service's model
-	typeTooManyRequests  = "TooManyRequestsException"
-	typeResourceNotFound = "ResourceNotFoundException"
-)
-
-// portalError is an exception of the portal, which names its type in the body
-// alone.
-func portalError(status int, typ, message string) *answer {
-	return &answer{
-		status: status, contentType: "application/json", errType: typ,
-		body: mustJSON(struct {
-			Message string `json:"message"`
-			Type    string `json:"__type"`
-		}{message, "com.amazonaws.switchboard.portal#" + typ}),
-	}
-}
-
-// stsError is an error of the Query protocol.
-func stsError(requestID string, status int, code, message string) *answer {
-	fault := "Sender"
-	if status >= 500 {
-		fault = "Receiver"
-	}
-	type detail struct{ Type, Code, Message string }
-	return xmlAnswer(status, code, struct {
-		XMLName   xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ ErrorResponse"`
-		Error     detail
-		RequestID string `xml:"RequestId"`
-	}{Error: detail{fault, code, message}, RequestID: requestID})
-}
-
+// xmlAnswer is an answer of STS, a success where errType is "".
 func xmlAnswer(status int, errType string, v any) *answer {
 	body, err := xml.MarshalIndent(v, "", "  ")
 	if err != nil {
 		panic(err) // the types above always encode
 	}
 	return &answer{status: status, contentType: "text/xml", errType: errType, body: append(body, '\n')}
-}
-
-// unknownOperation answers what no operation answers for.
-func unknownOperation(r *request) *answer {
-	if r.http.URL.Path == "/" {
-		if action := r.form.Get("Action"); action != "" {
-			return stsError(r.requestID, http.StatusBadRequest, "InvalidAction", "Could not find operation "+action+" for version 2011-06-15")
-		}
-	}
-	return oidcException(exception{Status: http.StatusNotFound, Type: "UnknownOperationException", Description: "no such operation"})
 }
 
 func mustJSON(v any) []byte {

@@ -44,6 +44,9 @@ func (s *Server) Deny(userCode string) error { return s.decide(userCode, deviceD
 // next succeeds. With 0 the first poll does; a negative number returns to
 // waiting for Approve, Deny or the page. Polls that a fault or
 // SlowDownException answered don't count.
+//
+// It is about /authorize too, where nothing polls: there any number but a
+// negative one sends the browser on with a code at once, without a page.
 func (s *Server) ApproveAfter(polls int) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()

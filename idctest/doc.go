@@ -1,22 +1,22 @@
 // Package idctest is a fake AWS IAM Identity Center for tests: sign-in, token
-// refresh, the access portal and the caller's identity, without an AWS account
-// and without a network.
+// refresh, the access portal, token exchange on behalf of users and the roles
+// that follow from it, without an AWS account and without a network.
 //
 // A [Server] is one [http.Handler]. It answers for three services of AWS, so
 // that one base URL serves AWS_ENDPOINT_URL_SSO_OIDC, AWS_ENDPOINT_URL_SSO and
 // AWS_ENDPOINT_URL_STS (or AWS_ENDPOINT_URL for all), which every AWS SDK
 // reads:
 //
-//   - SSO OIDC: RegisterClient, StartDeviceAuthorization, and CreateToken with
-//     the device code and refresh token grants;
+//   - SSO OIDC: RegisterClient, StartDeviceAuthorization, CreateToken and
+//     CreateTokenWithIAM, with every grant that each of them has, and the
+//     authorization endpoint, /authorize;
 //   - the access portal: GetRoleCredentials, ListAccounts, ListAccountRoles and
 //     Logout;
-//   - STS: GetCallerIdentity, for credentials that the portal handed out and
-//     requests they really signed.
+//   - STS: GetCallerIdentity, AssumeRole and AssumeRoleWithWebIdentity.
 //
-// Beside them, /device is the page on which a person approves a sign-in, and
-// GET /userinfo is a resource that wants the access token as a bearer token
-// (RFC 6750) and says whose it is.
+// Beside them, /device is the page on which a person approves a device's
+// sign-in, and GET /userinfo is a resource that wants the access token as a
+// bearer token (RFC 6750) and says whose it is.
 //
 // # Use
 //
@@ -33,6 +33,24 @@
 // them, or a person on the page. [Server.Issue] makes a session without any of
 // that, and its JSON is a token file of the AWS CLI.
 //
+// Of the authorization code grant, a test plays the browser: it hands the URL
+// that the program under test would open to [Server.ApproveAuthorization], and
+// fetches the callback URL that it is given. After ApproveAfter(0) fetching
+// the first URL is enough, as /authorize redirects at once.
+//
+// # On behalf of users
+//
+// Programs sign CreateTokenWithIAM and AssumeRole with IAM credentials. The
+// server knows those that it issued itself, and [Server.AddAccessKey] makes
+// some for the program to begin with. An application is whatever ARN the
+// program names, unless [Server.Applications] lists them. An assertion is any
+// JWT with the claims iss, sub, aud and exp; set [Server.AssertionKey] to have
+// its signature verified.
+//
+// The identityContext that comes with the token goes into ProvidedContexts of
+// AssumeRole. [Server.AssumedRoles] then tells whose credentials those are;
+// GetCallerIdentity, as in AWS, tells only the role and the session's name.
+//
 // # Strictness
 //
 // A test server that forgives what the service would not lets bugs through. New
@@ -41,12 +59,22 @@
 // session ([Server.RotateRefreshTokens], [Server.DetectReuse]); device codes
 // work once; polling too fast makes the interval 5 s longer for good; tokens
 // are bound to their client; only clients with scopes get refresh tokens; JSON
-// names are matched exactly. A client should also be tested against a server
-// that does not rotate, and one that leaves the refresh token out of its
-// answers ([Server.OmitRefreshToken]).
+// names are matched exactly. Authorization codes work once, for 60 s, with PKCE
+// (S256) alone, and using one twice ends its session. The JWT bearer grant
+// brings no refresh token ([Server.JWTBearerRefreshTokens]). A client should
+// also be tested against a server that does not rotate, and one that leaves
+// the refresh token out of its answers ([Server.OmitRefreshToken]).
 //
-// It does not check the time or region of a signature, and it does not look at
-// which region a request's host names: [Server.Log] shows the host.
+// A signature (SigV4) has to be over the request exactly as it came: method,
+// path, query, body, and every header that it names, which are at least Host,
+// Content-Type and all whose names begin with X-Amz-. It has to be of the last
+// five minutes, for the service asked, and for the region that the host names,
+// if it names one as AWS's own do. SSO OIDC takes it in the Authorization
+// header only.
+//
+// Not checked are policies: any known credentials may call CreateTokenWithIAM
+// for any application, and assume any role but their own. Nor is it checked
+// that an assertion is presented once only.
 //
 // # Faults
 //
@@ -66,6 +94,9 @@
 //	Fault{BodySize: 1 << 40}                      // valid, but for its size
 //	Fault{CutBody: true}                          // broken off in the middle
 //
+// [Exceptions] lists those that an operation can have, one Fault each.
+// [Server.Quotas] throttle whoever asks too often.
+//
 // [Server.RevokeAccessTokens], [Server.RevokeSessions],
 // [Server.ExpireRegistrations] and [Server.ForgetClients] are what
 // administrators and time do.
@@ -78,10 +109,12 @@
 //
 // # Limits
 //
-// All state is in memory, and bounded: 10,000 clients and device
-// authorizations, 131,072 access tokens, refresh tokens and role credentials,
-// 1024 log entries, 1 MiB of a request's body. Past a bound the oldest is
-// forgotten. A Server needs no closing: it has no goroutines between requests.
+// All state is in memory, and bounded: 10,000 each of clients, device
+// authorizations, authorization codes and added access keys, 131,072 each of
+// access tokens, refresh tokens, identity contexts and credentials of roles,
+// 1024 entries of each log, 1 MiB of a request's body. Past a bound the oldest
+// is forgotten. A Server needs no closing: it has no goroutines between
+// requests.
 //
 // Its tokens are random and worth nothing elsewhere, but whoever reaches the
 // server over a network can sign in. Serve it on a loopback address.

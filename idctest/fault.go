@@ -162,7 +162,7 @@ func (f *Fault) answer(r *request) *answer {
 	case servicePortal:
 		return portalError(or(status, portalStatus(typ)), typ, f.Description)
 	case serviceSTS:
-		return stsError(r.requestID, or(status, portalStatus(typ)), typ, f.Description)
+		return stsError(r.requestID, or(status, stsStatus(typ)), typ, f.Description)
 	}
 	return oidcException(exception{status, typ, f.Code, f.Description, f.Reason, f.Region, f.Endpoint})
 }
@@ -198,23 +198,6 @@ func (s *Server) noteFault(c *call) {
 	if d := s.state.devices.get(c.members.text("deviceCode")); d != nil {
 		d.slowDown(now)
 	}
-}
-
-// portalStatus is the HTTP status that an exception of the portal or STS has.
-func portalStatus(typ string) int {
-	switch typ {
-	case typeUnauthorized:
-		return http.StatusUnauthorized
-	case typeForbidden, stsInvalidToken, stsExpiredToken:
-		return http.StatusForbidden
-	case typeResourceNotFound:
-		return http.StatusNotFound
-	case typeTooManyRequests:
-		return http.StatusTooManyRequests
-	case wire.TypeInternalServer:
-		return http.StatusInternalServerError
-	}
-	return http.StatusBadRequest
 }
 
 // statusPage is what load balancers and proxies answer.

@@ -15,7 +15,7 @@ func (s *Server) registerClient(r *request) *answer {
 	m := &r.members
 	name, clientType := m.text("clientName"), m.text("clientType")
 	scopes, grantTypes, redirectURIs := m.list("scopes"), m.list("grantTypes"), m.list("redirectUris")
-	m.text("issuerUrl")
+	issuerURL := m.text("issuerUrl")
 	m.text("entitledApplicationArn")
 	if err := r.problem("clientName", "clientType"); err != nil {
 		return oidcError(wire.TypeInvalidRequest, err.Error())
@@ -27,13 +27,13 @@ func (s *Server) registerClient(r *request) *answer {
 		return oidcError(wire.TypeInvalidScope, "Invalid scope provided")
 	case !all(grantTypes, isGrantType):
 		return oidcError(wire.TypeUnsupportedGrantType, "Unsupported grant type provided")
-	case !all(redirectURIs, isRedirectURI):
+	case !all(redirectURIs, isPublicRedirectURI):
 		return oidcError(wire.TypeInvalidRedirectURI, "Invalid redirect URI provided")
 	}
 	now := s.now()
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	c := s.newClient(now, name, scopes, grantTypes)
+	c := s.newClient(now, client{name: name, scopes: scopes, grantTypes: grantTypes, redirects: redirectURIs, issuerURL: issuerURL})
 	return jsonAnswer(struct {
 		ClientID  string `json:"clientId"`
 		Secret    string `json:"clientSecret"`
@@ -43,14 +43,11 @@ func (s *Server) registerClient(r *request) *answer {
 }
 
 // newClient registers a client. The caller holds mu.
-func (s *Server) newClient(now time.Time, name string, scopes, grantTypes []string) *client {
-	c := &client{
-		id: randomClientID(), secret: randomClientSecret(),
-		name: name, scopes: scopes, grantTypes: grantTypes,
-		expires: now.Truncate(time.Second).Add(wholeSeconds(s.RegistrationLifetime, 90*24*time.Hour)),
-	}
-	s.state.clients.put(c.id, c, maxClients)
-	return c
+func (s *Server) newClient(now time.Time, c client) *client {
+	c.id, c.secret = randomClientID(), randomClientSecret()
+	c.expires = now.Truncate(time.Second).Add(wholeSeconds(s.RegistrationLifetime, 90*24*time.Hour))
+	s.state.clients.put(c.id, &c, maxClients)
+	return &c
 }
 
 // startDeviceAuthorization is the StartDeviceAuthorization operation. As the
@@ -134,11 +131,6 @@ func isGrantType(grantType string) bool {
 		return true
 	}
 	return false
-}
-
-func isRedirectURI(uri string) bool {
-	u, err := url.Parse(uri)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Fragment == ""
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

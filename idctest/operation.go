@@ -2,8 +2,10 @@ package idctest
 
 import (
 	"net/http"
-	"slices"
+	"strings"
 	"time"
+
+	"github.com/awsoidc/awsoidc/wire"
 )
 
 // Operation is what a request asks the service for.
@@ -24,16 +26,38 @@ const (
 	CreateTokenDeviceCode Operation = "CreateToken/device_code"
 	// CreateTokenRefresh is CreateToken with the refresh token grant.
 	CreateTokenRefresh Operation = "CreateToken/refresh_token"
+	// CreateTokenAuthorizationCode is CreateToken with the authorization code
+	// grant.
+	CreateTokenAuthorizationCode Operation = "CreateToken/authorization_code"
+
+	// CreateTokenWithIAM is POST /token?aws_iam=t with any grant type.
+	CreateTokenWithIAM Operation = "CreateTokenWithIAM"
+	// CreateTokenWithIAMAuthorizationCode is CreateTokenWithIAM with the
+	// authorization code grant.
+	CreateTokenWithIAMAuthorizationCode Operation = "CreateTokenWithIAM/authorization_code"
+	// CreateTokenWithIAMRefresh is CreateTokenWithIAM with the refresh token
+	// grant.
+	CreateTokenWithIAMRefresh Operation = "CreateTokenWithIAM/refresh_token"
+	// CreateTokenWithIAMJWTBearer is CreateTokenWithIAM with the JWT bearer
+	// grant.
+	CreateTokenWithIAMJWTBearer Operation = "CreateTokenWithIAM/jwt-bearer"
+	// CreateTokenWithIAMTokenExchange is CreateTokenWithIAM with the token
+	// exchange grant.
+	CreateTokenWithIAMTokenExchange Operation = "CreateTokenWithIAM/token-exchange"
 
 	GetRoleCredentials Operation = "GetRoleCredentials" // GET /federation/credentials
 	ListAccounts       Operation = "ListAccounts"       // GET /assignment/accounts
 	ListAccountRoles   Operation = "ListAccountRoles"   // GET /assignment/roles
 	Logout             Operation = "Logout"             // POST /logout
 
-	GetCallerIdentity Operation = "GetCallerIdentity" // STS, Query protocol: GET or POST /
+	// STS has the Query protocol: GET or POST /, with the action as a parameter.
+	GetCallerIdentity         Operation = "GetCallerIdentity"
+	AssumeRole                Operation = "AssumeRole"
+	AssumeRoleWithWebIdentity Operation = "AssumeRoleWithWebIdentity"
 
 	UserInfo     Operation = "UserInfo"     // GET /userinfo: says whose bearer token it was sent
 	ApprovalPage Operation = "ApprovalPage" // GET and POST /device: for a person's browser
+	Authorize    Operation = "Authorize"    // GET and POST /authorize: for a person's browser
 )
 
 // Counts are numbers of requests of one operation since the server was made.
@@ -48,12 +72,13 @@ type Counts struct {
 	// Failed are those that were refused, or that a fault or the client's
 	// leaving kept from being carried out.
 	Failed        int
+	Throttled     int // refused because of Server.Quotas; they are among the failed
 	Faulted       int // met by an injected fault
 	MaxConcurrent int // most in progress at one time
 }
 
-// Count returns the counts of op. Those of CreateToken include each grant
-// type's, those of AnyOperation everything.
+// Count returns the counts of op. Those of CreateToken and CreateTokenWithIAM
+// include each grant type's, those of AnyOperation everything.
 func (s *Server) Count(op Operation) Counts {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
@@ -79,10 +104,10 @@ type Entry struct {
 	Host      string    // as the request named it
 	Path      string    // without the query
 	UserAgent string    // the User-Agent header; "" where absent
-	ClientID  string    // of SSO OIDC requests
+	ClientID  string    // of SSO OIDC requests: a client's, or an application's ARN
 	RequestID string    // as in the answer's x-amzn-RequestId
 	Status    int       // of the answer; 0 where none was sent
-	Type      string    // of the exception answered, such as "SlowDownException"
+	Type      string    // of the exception answered, such as "SlowDownException", or the error code
 	Faulted   bool      // met by an injected fault
 }
 
@@ -91,19 +116,48 @@ type Entry struct {
 func (s *Server) Log() []Entry {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	return slices.Concat(s.state.log[s.state.logNext:], s.state.log[:s.state.logNext])
+	return s.state.log.all()
 }
 
 // kinds returns the operations that a request of op counts as, and whose
 // faults it meets, the most specific first.
 func (op Operation) kinds() []Operation {
-	switch op {
-	case "":
+	switch parent := op.withoutGrant(); {
+	case op == "":
 		return []Operation{AnyOperation}
-	case CreateTokenDeviceCode, CreateTokenRefresh:
-		return []Operation{op, CreateToken, AnyOperation}
+	case op != parent:
+		return []Operation{op, parent, AnyOperation}
 	}
 	return []Operation{op, AnyOperation}
+}
+
+// withoutGrant is the operation of AWS that op is, whatever the grant type.
+func (op Operation) withoutGrant() Operation {
+	name, _, _ := strings.Cut(string(op), "/")
+	return Operation(name)
+}
+
+// withGrant is op, CreateToken or CreateTokenWithIAM, with that grant type; op
+// itself where it has no such grant.
+func (op Operation) withGrant(grantType string) Operation {
+	iam := op == CreateTokenWithIAM
+	switch {
+	case grantType == wire.GrantAuthorizationCode && iam:
+		return CreateTokenWithIAMAuthorizationCode
+	case grantType == wire.GrantRefreshToken && iam:
+		return CreateTokenWithIAMRefresh
+	case grantType == wire.GrantJWTBearer && iam:
+		return CreateTokenWithIAMJWTBearer
+	case grantType == wire.GrantTokenExchange && iam:
+		return CreateTokenWithIAMTokenExchange
+	case grantType == wire.GrantAuthorizationCode:
+		return CreateTokenAuthorizationCode
+	case grantType == wire.GrantRefreshToken:
+		return CreateTokenRefresh
+	case grantType == wire.GrantDeviceCode && !iam:
+		return CreateTokenDeviceCode
+	}
+	return op
 }
 
 // service is what gives an operation's errors their form.
@@ -119,7 +173,7 @@ func (op Operation) service() service {
 	switch op {
 	case GetRoleCredentials, ListAccounts, ListAccountRoles, Logout:
 		return servicePortal
-	case GetCallerIdentity:
+	case GetCallerIdentity, AssumeRole, AssumeRoleWithWebIdentity:
 		return serviceSTS
 	}
 	return serviceOIDC
@@ -131,7 +185,8 @@ type call struct {
 	arrived   time.Time
 	fault     Fault
 	faulted   bool
-	succeeded bool   // carried out
+	succeeded bool // carried out
+	throttled bool
 	status    int    // of the answer
 	errType   string // of the answer
 }
@@ -177,8 +232,11 @@ func (s *Server) end(c *call) {
 		} else {
 			n.Failed++
 		}
+		if c.throttled {
+			n.Throttled++
+		}
 	}
-	s.state.logEntry(Entry{
+	s.state.log.add(Entry{
 		Time: c.arrived, Operation: c.op,
 		Method: short(c.http.Method), Host: short(c.http.Host), Path: short(c.http.URL.Path),
 		UserAgent: short(c.http.UserAgent()), ClientID: short(c.clientID),
@@ -202,8 +260,10 @@ func operation(r *http.Request) Operation {
 	case "POST /device_authorization":
 		return StartDeviceAuthorization
 	case "POST /token":
-		if !r.URL.Query().Has("aws_iam") { // which makes it CreateTokenWithIAM
+		if query := r.URL.Query(); !query.Has("aws_iam") {
 			return CreateToken
+		} else if query.Get("aws_iam") == "t" {
+			return CreateTokenWithIAM
 		}
 	case "GET /federation/credentials":
 		return GetRoleCredentials
@@ -216,8 +276,11 @@ func operation(r *http.Request) Operation {
 	case "GET /userinfo":
 		return UserInfo
 	}
-	if r.URL.Path == "/device" {
+	switch r.URL.Path {
+	case "/device":
 		return ApprovalPage
+	case "/authorize":
+		return Authorize
 	}
 	return ""
 }

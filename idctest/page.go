@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 )
@@ -30,7 +31,9 @@ type page struct {
 	Detail   string // of the result
 	UserCode string
 
+	Action    string // of the form that decides: where it is posted
 	FormToken string
+	Redirect  string // where the browser is sent on to; "" where it stays
 	Client    string
 	StartURL  string
 	User      string
@@ -68,7 +71,7 @@ func (s *Server) question(code, typed string) page {
 		return page{Result: "error", Title: "This code can’t be used", Detail: sentence(why)}
 	}
 	return page{
-		Confirm: true, Title: "Allow this sign-in?", UserCode: d.userCode, FormToken: d.formToken,
+		Confirm: true, Title: "Allow this sign-in?", Action: "/device", UserCode: d.userCode, FormToken: d.formToken,
 		Client: d.client.name, StartURL: d.startURL, User: s.userName(), Scopes: d.client.scopes,
 	}
 }
@@ -76,7 +79,7 @@ func (s *Server) question(code, typed string) page {
 // decision carries out what the person chose.
 func (s *Server) decision(r *request, code string) *answer {
 	if !s.fromPage(r, code) {
-		return render(http.StatusForbidden, page{Result: "error", Title: "Not from this page", Detail: "The decision came from another site, and was not carried out."})
+		return render(http.StatusForbidden, fromElsewhere())
 	}
 	switch r.form.Get("action") {
 	case "approve":
@@ -104,6 +107,10 @@ func (s *Server) fromPage(r *request, code string) bool {
 	return d != nil && r.form.Get("form_token") == d.formToken
 }
 
+func fromElsewhere() page {
+	return page{Result: "error", Title: "Not from this page", Detail: "The decision came from another site, and was not carried out."}
+}
+
 func render(status int, p page) *answer {
 	p.Nonce = base64.RawURLEncoding.EncodeToString(randomBytes(18))
 	var b bytes.Buffer
@@ -115,11 +122,25 @@ func render(status int, p page) *answer {
 		header: http.Header{
 			"Cache-Control": {"no-store"},
 			"Content-Security-Policy": {"default-src 'none'; style-src 'nonce-" + p.Nonce + "'; " +
-				"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"},
+				"form-action 'self'" + formTarget(p.Redirect) + "; base-uri 'none'; frame-ancestors 'none'"},
 			"Referrer-Policy":        {"no-referrer"},
 			"X-Content-Type-Options": {"nosniff"},
 		},
 	}
+}
+
+// formTarget lets a form's answer send the browser to a redirect URI: policies
+// count that as part of the form's action. Not every host can be written in
+// one.
+func formTarget(redirect string) string {
+	u, err := url.Parse(redirect)
+	switch {
+	case err != nil || redirect == "":
+		return ""
+	case !isWord(u.Host, ".:-"):
+		return " " + u.Scheme + ":"
+	}
+	return " " + u.Scheme + "://" + u.Host
 }
 
 // sentence gives a reason a capital and a full stop.

@@ -11,16 +11,6 @@ import (
 	"github.com/awsoidc/awsoidc/wire"
 )
 
-// roleKey is what GetRoleCredentials handed out.
-type roleKey struct {
-	secret       string
-	sessionToken string
-	account      string
-	role         string
-	user         string
-	expires      time.Time
-}
-
 // getRoleCredentials is the portal's GetRoleCredentials operation.
 func (s *Server) getRoleCredentials(r *request) *answer {
 	now := s.now()
@@ -37,13 +27,8 @@ func (s *Server) getRoleCredentials(r *request) *answer {
 	if a := s.account(account); a == nil || !slices.Contains(a.Roles, role) {
 		return forbidden()
 	}
-	k := &roleKey{
-		secret: randomSecretKey(), sessionToken: randomSessionToken(),
-		account: account, role: role, user: t.session.user,
-		expires: now.Truncate(time.Second).Add(wholeSeconds(s.RoleCredentialsLifetime, time.Hour)),
-	}
-	id := randomAccessKeyID()
-	s.state.roleKeys.put(id, k, maxTokens)
+	expires := now.Truncate(time.Second).Add(wholeSeconds(s.RoleCredentialsLifetime, time.Hour))
+	id, c := s.issueCredential(permissionSetRole(account, role), t.session.user, expires)
 	type roleCredentials struct {
 		AccessKeyID     string `json:"accessKeyId"`
 		SecretAccessKey string `json:"secretAccessKey"`
@@ -52,7 +37,7 @@ func (s *Server) getRoleCredentials(r *request) *answer {
 	}
 	return jsonAnswer(struct {
 		RoleCredentials roleCredentials `json:"roleCredentials"`
-	}{roleCredentials{id, k.secret, k.sessionToken, k.expires.UnixMilli()}})
+	}{roleCredentials{id, c.secret, c.sessionToken, c.expires.UnixMilli()}})
 }
 
 type accountInfo struct {
@@ -142,7 +127,7 @@ func (s *Server) userInfo(r *request) *answer {
 		ClientID string `json:"client_id"`
 		Scope    string `json:"scope"`
 		Expires  int64  `json:"exp"`
-	}{t.session.user, t.session.startURL, t.session.client.id, strings.Join(t.session.client.scopes, " "), t.expires.Unix()})
+	}{t.session.user, t.session.startURL, t.session.clientID, strings.Join(t.scopes, " "), t.expires.Unix()})
 }
 
 func challenge(errType, header string) *answer {

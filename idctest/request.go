@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/awsoidc/awsoidc/wire"
 )
 
 // request is what a request says, read before anything is decided.
@@ -21,7 +19,7 @@ type request struct {
 
 	members   members    // of a JSON body
 	form      url.Values // of a form body and the query
-	clientID  string     // of SSO OIDC
+	clientID  string     // of SSO OIDC: its own, or an application's ARN
 	requestID string     // for the answer
 }
 
@@ -36,15 +34,18 @@ func readRequest(r *http.Request) *request {
 	}
 	req.body = body
 	switch req.op {
-	case RegisterClient, StartDeviceAuthorization, CreateToken:
+	case RegisterClient, StartDeviceAuthorization, CreateToken, CreateTokenWithIAM:
 		req.readJSON()
 	case "", ApprovalPage:
 		req.readForm()
+	case Authorize:
+		req.readForm()
+		req.clientID = req.form.Get("client_id")
 	}
 	return req
 }
 
-// readJSON reads a JSON object, and from it which grant CreateToken is for.
+// readJSON reads a JSON object, and from it which grant a token is asked with.
 func (r *request) readJSON() {
 	if r.bad == nil {
 		if err := json.Unmarshal(r.body, &r.members.raw); err != nil {
@@ -53,13 +54,8 @@ func (r *request) readJSON() {
 	}
 	m := members{raw: r.members.raw} // a wrong type is reported by the operation, if it asks for the member
 	r.clientID = m.text("clientId")
-	if r.op == CreateToken {
-		switch m.text("grantType") {
-		case wire.GrantDeviceCode:
-			r.op = CreateTokenDeviceCode
-		case wire.GrantRefreshToken:
-			r.op = CreateTokenRefresh
-		}
+	if r.op == CreateToken || r.op == CreateTokenWithIAM {
+		r.op = r.op.withGrant(m.text("grantType"))
 	}
 }
 
@@ -76,9 +72,13 @@ func (r *request) readForm() {
 			r.form[name] = append(slices.Clip(values), r.form[name]...)
 		}
 	}
-	get := r.http.Method == http.MethodGet || r.http.Method == http.MethodPost
-	if r.op == "" && get && r.http.URL.Path == "/" && r.form.Get("Action") == "GetCallerIdentity" {
-		r.op = GetCallerIdentity
+	method := r.http.Method == http.MethodGet || r.http.Method == http.MethodPost
+	if r.op != "" || !method || r.http.URL.Path != "/" {
+		return
+	}
+	switch action := Operation(r.form.Get("Action")); action {
+	case GetCallerIdentity, AssumeRole, AssumeRoleWithWebIdentity:
+		r.op = action
 	}
 }
 

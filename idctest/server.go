@@ -2,6 +2,7 @@ package idctest
 
 import (
 	"context"
+	"crypto"
 	"io"
 	"net/http"
 	"time"
@@ -36,6 +37,9 @@ type Server struct {
 	// The default is 1 s. Each poll that comes sooner makes it 5 s longer
 	// (RFC 8628 section 3.5).
 	PollInterval time.Duration
+	// AuthorizationCodeLifetime is how long an authorization code can be
+	// exchanged. The default is 60 s.
+	AuthorizationCodeLifetime time.Duration
 	// RoleCredentialsLifetime is that of what GetRoleCredentials returns. The
 	// default is 1 h.
 	RoleCredentialsLifetime time.Duration
@@ -52,7 +56,9 @@ type Server struct {
 	OmitRefreshToken bool
 
 	// Region is what Issue reports as the session's region; the default is
-	// "us-east-1". Requests are answered whatever region their host names.
+	// "us-east-1". Where it is set, CreateTokenWithIAM answers requests signed
+	// for another region with InvalidRequestRegionException. Other requests
+	// are answered whatever region their host names.
 	Region string
 	// StartURLs are the access portal URLs that StartDeviceAuthorization
 	// accepts; a trailing slash or "#/" makes no difference. nil accepts every
@@ -64,6 +70,28 @@ type Server struct {
 	// UserName is the name of the person who signs in. The default is
 	// "jane.doe@example.com".
 	UserName string
+
+	// Applications are those that CreateTokenWithIAM knows. nil accepts the ARN
+	// of any.
+	Applications []Application
+	// JWTBearerRefreshTokens makes the JWT bearer grant answer with a refresh
+	// token. Nobody outside AWS knows whether the service does so always.
+	JWTBearerRefreshTokens bool
+	// AssertionKey verifies the JWTs of other issuers: assertions of the JWT
+	// bearer grant, and web identity tokens. It is an *rsa.PublicKey (RS256,
+	// RS384, RS512) or an *ecdsa.PublicKey (ES256, ES384, ES512). nil accepts
+	// any signature.
+	AssertionKey crypto.PublicKey
+
+	// Quotas limit the requests of an operation, in requests a second; in the
+	// first moment as many may come at once. A request counts towards each of
+	// its operations, as with Inject. One too many is answered with
+	// SlowDownException by SSO OIDC, TooManyRequestsException by the portal,
+	// and Throttling by STS. An operation that is not named has no limit. The
+	// service's own, for one instance of Identity Center: 80 for
+	// CreateTokenWithIAMRefresh, 10 for CreateTokenWithIAMJWTBearer, 20 for
+	// each operation of the portal.
+	Quotas map[Operation]int
 
 	// Now is the service's clock. The default is time.Now, which is virtual
 	// time inside a testing/synctest bubble. Latency always passes on the
@@ -116,8 +144,12 @@ func (s *Server) respond(ctx context.Context, c *call) (*answer, error) {
 	}
 	var a *answer
 	if f.Commit || !f.replaces() && !f.Hang {
-		a = s.perform(c.request)
-		c.succeeded = a.status < 300
+		if c.throttled = s.overQuota(c.op); c.throttled {
+			a = throttle(c.request)
+		} else {
+			a = s.perform(c.request)
+		}
+		c.succeeded = a.status < 400 && a.errType == ""
 	}
 	if f.replaces() {
 		s.noteFault(c)
@@ -134,7 +166,7 @@ func (s *Server) respond(ctx context.Context, c *call) (*answer, error) {
 		return nil, errReset
 	}
 	f.decorate(a)
-	a.requestID = c.requestID
+	a.requestID, a.date = c.requestID, s.now()
 	c.status, c.errType = a.status, a.errType
 	return a, nil
 }
@@ -146,8 +178,10 @@ func (s *Server) perform(r *request) *answer {
 		return s.registerClient(r)
 	case StartDeviceAuthorization:
 		return s.startDeviceAuthorization(r)
-	case CreateToken, CreateTokenDeviceCode, CreateTokenRefresh:
+	case CreateToken, CreateTokenDeviceCode, CreateTokenRefresh, CreateTokenAuthorizationCode:
 		return s.createToken(r)
+	case CreateTokenWithIAM, CreateTokenWithIAMAuthorizationCode, CreateTokenWithIAMRefresh, CreateTokenWithIAMJWTBearer, CreateTokenWithIAMTokenExchange:
+		return s.createTokenWithIAM(r)
 	case GetRoleCredentials:
 		return s.getRoleCredentials(r)
 	case ListAccounts:
@@ -158,10 +192,16 @@ func (s *Server) perform(r *request) *answer {
 		return s.logout(r)
 	case GetCallerIdentity:
 		return s.getCallerIdentity(r)
+	case AssumeRole:
+		return s.assumeRole(r)
+	case AssumeRoleWithWebIdentity:
+		return s.assumeRoleWithWebIdentity(r)
 	case UserInfo:
 		return s.userInfo(r)
 	case ApprovalPage:
 		return s.approvalPage(r)
+	case Authorize:
+		return s.authorize(r)
 	}
 	return unknownOperation(r)
 }
@@ -193,6 +233,13 @@ func (s *Server) region() string {
 		return "us-east-1"
 	}
 	return s.Region
+}
+
+func (s *Server) startURL() string {
+	if len(s.StartURLs) == 0 {
+		return "https://d-1234567890.awsapps.com/start"
+	}
+	return s.StartURLs[0]
 }
 
 func (s *Server) userName() string {

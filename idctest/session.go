@@ -21,16 +21,12 @@ type Session struct {
 // RegisterClient, a client without scopes gets no refresh token: use
 // "sso:account:access" for a session that can be refreshed.
 func (s *Server) Issue(scopes ...string) Session {
-	startURL := "https://d-1234567890.awsapps.com/start"
-	if len(s.StartURLs) > 0 {
-		startURL = s.StartURLs[0]
-	}
-	now := s.now()
+	now, startURL := s.now(), s.startURL()
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	c := s.newClient(now, "idctest", scopes, nil)
-	sess := s.newSession(now, c, startURL)
-	access := s.issueAccessToken(now, sess)
+	c := s.newClient(now, client{name: "idctest", scopes: scopes})
+	sess := s.newSession(now, c.id, scopes, startURL)
+	access := s.issueAccessToken(now, sess, scopes)
 	return Session{
 		StartURL: startURL, Region: s.region(),
 		AccessToken: access.token, ExpiresAt: access.expires.UTC().Truncate(time.Second),
@@ -41,8 +37,8 @@ func (s *Server) Issue(scopes ...string) Session {
 }
 
 // RevokeSessions ends every session begun so far, as an administrator can:
-// refresh tokens answer InvalidGrantException, and the portal 401. Role
-// credentials go on working until they expire.
+// refresh tokens answer InvalidGrantException, and the portal 401. Identity
+// contexts and credentials of roles go on working until they expire.
 func (s *Server) RevokeSessions() {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()

@@ -1,11 +1,13 @@
 package idctest
 
 import (
+	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,8 +16,10 @@ import (
 const (
 	maxClients = 10_000
 	maxDevices = 10_000
-	maxTokens  = 1 << 17 // access tokens; refresh tokens; role credentials
-	maxLog     = 1024
+	maxCodes   = 10_000  // authorization codes
+	maxTokens  = 1 << 17 // access tokens; refresh tokens; identity contexts; credentials of roles
+	maxKeys    = 10_000  // access keys that were added
+	maxLog     = 1024    // requests; roles assumed
 	maxBody    = 1 << 20 // bytes of a request's body
 )
 
@@ -24,20 +28,26 @@ const (
 type state struct {
 	mu sync.Mutex
 
-	clients       table[*client]      // by client ID
-	devices       table[*device]      // by device code
-	userCodes     table[*device]      // by user code
-	accessTokens  table[*accessToken] // by the token
+	clients       table[*client]            // by client ID
+	devices       table[*device]            // by device code
+	userCodes     table[*device]            // by user code
+	codes         table[*authorizationCode] // by the code
+	accessTokens  table[*accessToken]       // by the token
 	refreshTokens table[*refreshToken]
-	roleKeys      table[*roleKey] // by access key ID
+	contexts      table[*identityContext] // by the context
+	roleKeys      table[*credential]      // issued here, by access key ID
+	addedKeys     table[*credential]      // by AddAccessKey
 
-	autoApprove *int // polls that answer "pending" before a new device authorization approves itself; nil: none does
+	autoApprove *int              // polls that answer "pending" before a new device authorization approves itself; nil: none does
+	formToken   string            // shows that a decision comes from the page of /authorize; "": none was shown yet
+	idTokenKey  *ecdsa.PrivateKey // nil: none was needed yet
 
 	faults   map[Operation][]Fault
+	buckets  map[Operation]*bucket
 	counters map[Operation]*counter
 	reuses   int
-	log      []Entry
-	logNext  int // where the oldest entry is, once the log is full
+	log      ring[Entry]
+	assumed  ring[AssumedRole]
 }
 
 // client is a registered client.
@@ -46,20 +56,25 @@ type client struct {
 	name       string
 	scopes     []string
 	grantTypes []string // none: all
+	redirects  []string
+	issuerURL  string
 	expires    time.Time
 }
 
-// session is one sign-in of a person to one client.
+// session is one sign-in of a person to one client or application.
 type session struct {
-	client   *client
+	clientID string // or the application's ARN
+	scopes   []string
 	startURL string
 	user     string
+	issuer   string // of the JWT that named the user; "" where they signed in here
 	expires  time.Time
 	over     bool // logged out, revoked, or ended by a reuse
 }
 
 type accessToken struct {
 	session *session
+	scopes  []string // of the session's
 	expires time.Time
 	revoked bool
 }
@@ -87,14 +102,23 @@ func (st *state) counter(op Operation) *counter {
 	return c
 }
 
-func (st *state) logEntry(e Entry) {
-	if len(st.log) < maxLog {
-		st.log = append(st.log, e)
+// ring keeps the last maxLog of what is added to it.
+type ring[T any] struct {
+	rows   []T
+	oldest int
+}
+
+func (r *ring[T]) add(v T) {
+	if len(r.rows) < maxLog {
+		r.rows = append(r.rows, v)
 		return
 	}
-	st.log[st.logNext] = e
-	st.logNext = (st.logNext + 1) % maxLog
+	r.rows[r.oldest] = v
+	r.oldest = (r.oldest + 1) % maxLog
 }
+
+// all returns a copy, oldest first.
+func (r *ring[T]) all() []T { return slices.Concat(r.rows[r.oldest:], r.rows[:r.oldest]) }
 
 // table is a map that forgets its oldest row when it is full. Its zero value
 // is empty and ready. A key is put once.
@@ -140,6 +164,10 @@ func randomClientSecret() string { return "ey" + base64.RawURLEncoding.EncodeToS
 func randomDeviceCode() string   { return base64.RawURLEncoding.EncodeToString(randomBytes(48)) }
 func randomAccessToken() string  { return "aoa" + randomTokenTail() }
 func randomRefreshToken() string { return "aor" + randomTokenTail() }
+func randomCode() string         { return base64.RawURLEncoding.EncodeToString(randomBytes(64)) }
+func randomContext() string {
+	return "AQoJb3JpZ2luX2Vj" + base64.StdEncoding.EncodeToString(randomBytes(480))
+}
 
 func randomTokenTail() string {
 	b := randomBytes(96)
@@ -162,8 +190,9 @@ func randomUserCode() string {
 	return string(b)
 }
 
-func randomAccessKeyID() string {
-	return "ASIA" + base32.StdEncoding.EncodeToString(randomBytes(10))
+// randomAccessKeyID begins with ASIA for temporary credentials, AKIA for others.
+func randomAccessKeyID(prefix string) string {
+	return prefix + base32.StdEncoding.EncodeToString(randomBytes(10))
 }
 func randomSecretKey() string { return base64.StdEncoding.EncodeToString(randomBytes(30)) }
 func randomSessionToken() string {

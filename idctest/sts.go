@@ -1,40 +1,15 @@
 package idctest
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/hex"
 	"encoding/xml"
 	"net/http"
 )
 
-// Error codes of STS.
-const (
-	stsInvalidToken = "InvalidClientTokenId"
-	stsExpiredToken = "ExpiredToken"
-	stsMissingToken = "MissingAuthenticationToken"
-	stsIncomplete   = "IncompleteSignature"
-	stsBadSignature = "SignatureDoesNotMatch"
-)
-
 // getCallerIdentity is STS's GetCallerIdentity operation.
 func (s *Server) getCallerIdentity(r *request) *answer {
-	sig, ok := readSignature(r.http)
-	if !ok {
-		return stsError(r.requestID, http.StatusForbidden, stsMissingToken, "Request is missing Authentication Token")
-	}
-	if !sig.complete() {
-		return stsError(r.requestID, http.StatusBadRequest, stsIncomplete, "Authorization header requires Credential, SignedHeaders and Signature")
-	}
-	k := s.roleKey(sig.accessKeyID)
-	if k == nil || k.sessionToken != sig.sessionToken {
-		return stsError(r.requestID, http.StatusForbidden, stsInvalidToken, "The security token included in the request is invalid")
-	}
-	if !s.now().Before(k.expires) {
-		return stsError(r.requestID, http.StatusForbidden, stsExpiredToken, "The security token included in the request is expired")
-	}
-	if !sig.matches(r.http, r.body, k.secret) {
-		return stsError(r.requestID, http.StatusForbidden, stsBadSignature, "The request signature we calculated does not match the signature you provided.")
+	c, denied := s.authenticate(r, signingSTS)
+	if denied != nil {
+		return denied.stsAnswer(r)
 	}
 	type result struct {
 		Arn     string
@@ -45,27 +20,85 @@ func (s *Server) getCallerIdentity(r *request) *answer {
 		XMLName   xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ GetCallerIdentityResponse"`
 		Result    result   `xml:"GetCallerIdentityResult"`
 		RequestID string   `xml:"ResponseMetadata>RequestId"`
-	}{Result: result{k.arn(), k.userID(), k.account}, RequestID: r.requestID})
+	}{Result: result{c.arn, c.userID(), c.account()}, RequestID: r.requestID})
 }
 
-func (s *Server) roleKey(id string) *roleKey {
-	s.state.mu.Lock()
-	defer s.state.mu.Unlock()
-	return s.state.roleKeys.get(id)
+// assumeRole is STS's AssumeRole operation. Any credential that the server
+// knows may assume any role but the one that it is itself a session of.
+func (s *Server) assumeRole(r *request) *answer {
+	c, denied := s.authenticate(r, signingSTS)
+	if denied != nil {
+		return denied.stsAnswer(r)
+	}
+	in, problem := readAssumption(r)
+	if problem != nil {
+		return problem
+	}
+	own, _, chained := c.role()
+	switch {
+	case chained && own == in.role:
+		return stsFailure(r, stsAccessDenied, "User: "+c.arn+" is not authorized to perform: sts:AssumeRole on resource: "+in.RoleARN)
+	case chained && in.Duration > maxChained:
+		return stsFailure(r, stsValidation, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	}
+	in.Operation, in.Caller, in.Time = AssumeRole, c.arn, s.now()
+	if problem := s.addContext(r, in); problem != nil {
+		return problem
+	}
+	type result struct {
+		credentialsResult
+		SourceIdentity string `xml:",omitempty"`
+	}
+	return xmlAnswer(http.StatusOK, "", struct {
+		XMLName   xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ AssumeRoleResponse"`
+		Result    result   `xml:"AssumeRoleResult"`
+		RequestID string   `xml:"ResponseMetadata>RequestId"`
+	}{Result: result{s.assume(in), in.SourceIdentity}, RequestID: r.requestID})
 }
 
-// arn is that of the assumed role. Identity Center's roles are named after
-// permission sets, with a suffix that stays the same in an account.
-func (k *roleKey) arn() string {
-	return "arn:aws:sts::" + k.account + ":assumed-role/AWSReservedSSO_" + k.role + "_" + hex.EncodeToString(k.hash()[:8]) + "/" + k.user
+// assumeRoleWithWebIdentity is STS's AssumeRoleWithWebIdentity operation, which
+// no credentials sign: the token of another issuer stands in for them.
+func (s *Server) assumeRoleWithWebIdentity(r *request) *answer {
+	in, problem := readAssumption(r)
+	if problem != nil {
+		return problem
+	}
+	token := r.form.Get("WebIdentityToken")
+	if problem := checkLength("webIdentityToken", token, 4, 20_000); problem != "" {
+		return stsFailure(r, stsValidation, problem)
+	}
+	now := s.now()
+	identity, err := readJWT(token, now, s.AssertionKey)
+	switch {
+	case err == errJWTExpired:
+		return stsFailure(r, stsExpiredAssertion, "Token expired: the current date/time must be before the expiration date/time")
+	case err != nil:
+		return stsFailure(r, stsInvalidIdentity, "The web identity token can't be used: "+err.Error())
+	}
+	in.Operation, in.Time, in.Issuer, in.Subject = AssumeRoleWithWebIdentity, now, identity.issuer, identity.subject
+	type result struct {
+		credentialsResult
+		Subject  string `xml:"SubjectFromWebIdentityToken"`
+		Audience string
+		Provider string
+	}
+	return xmlAnswer(http.StatusOK, "", struct {
+		XMLName   xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ AssumeRoleWithWebIdentityResponse"`
+		Result    result   `xml:"AssumeRoleWithWebIdentityResult"`
+		RequestID string   `xml:"ResponseMetadata>RequestId"`
+	}{Result: result{s.assume(in), identity.subject, identity.audience[0], identity.issuer}, RequestID: r.requestID})
 }
 
-// userID is the role's unique ID with the session's name.
-func (k *roleKey) userID() string {
-	return "AROA" + base32.StdEncoding.EncodeToString(k.hash())[:17] + ":" + k.user
+// stsFailure is an error of STS with the status that its code has.
+func stsFailure(r *request, code, message string) *answer {
+	return stsError(r.requestID, stsStatus(code), code, message)
 }
 
-func (k *roleKey) hash() []byte {
-	h := sha256.Sum256([]byte(k.account + "/" + k.role))
-	return h[:]
+// stsAnswer is what STS says.
+func (e *authError) stsAnswer(r *request) *answer {
+	code := [...]string{
+		authMissing: stsMissingToken, authIncomplete: stsIncomplete,
+		authUnknown: stsInvalidToken, authExpired: stsExpiredToken, authMismatch: stsBadSignature,
+	}[e.kind]
+	return stsFailure(r, code, e.message)
 }
