@@ -189,7 +189,7 @@ func TestAssumeRoleRefuses(t *testing.T) {
 	if n := len(srv.AssumedRoles()); n != 0 {
 		t.Errorf("%d roles assumed, want 0", n)
 	}
-	_, err := stsAs(srv.Transport(), idctest.AccessKey{ID: "x", Secret: "y"}).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String(role), RoleSessionName: aws.String("jane")})
+	_, err := stsAs(srv.Transport(), idctest.AccessKey{ID: "x", Secret: "a secret access key"}).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String(role), RoleSessionName: aws.String("jane")})
 	wantException(t, err, "InvalidClientTokenId")
 	resp, body := send(t, srv.Transport(), "POST", "https://sts.example/", "application/x-www-form-urlencoded",
 		"Action=AssumeRole&DurationSeconds=hour&RoleArn="+role+"&RoleSessionName=jane")
