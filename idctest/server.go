@@ -61,8 +61,8 @@ type Server struct {
 	// are answered whatever region their host names.
 	Region string
 	// StartURLs are the access portal URLs that StartDeviceAuthorization
-	// accepts; a trailing slash or "#/" makes no difference. nil accepts every
-	// https URL.
+	// accepts, and /authorize as the issuerUrl of the client's registration; a
+	// trailing slash or "#/" makes no difference. nil accepts every https URL.
 	StartURLs []string
 	// Accounts are what the person who signs in may use. The default is one
 	// account, 123456789012, with the roles ReadOnly and Admin.
