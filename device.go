@@ -246,7 +246,7 @@ func (s *TokenSource) poll(ctx context.Context, reg *registration, deviceCode wi
 // record, and publishes the new one.
 func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 	var l *lease[*session]
-	err := s.update(context.WithoutCancel(ctx), func(_ context.Context, old []byte) ([]byte, error) {
+	save := func(_ context.Context, old []byte) ([]byte, error) {
 		var others fields
 		if old != nil {
 			others, _ = parseFields(old)
@@ -254,7 +254,11 @@ func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 		s.encode(v, others)
 		l = s.lease(v, s.seq.Add(1))
 		return v.raw, nil
-	})
+	}
+	err := s.update(context.WithoutCancel(ctx), save)
+	if errors.Is(err, cache.ErrLost) {
+		err = s.update(context.WithoutCancel(ctx), save)
+	}
 	if l == nil {
 		s.encode(v, nil)
 		l = s.lease(v, s.seq.Add(1))

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/wire"
 )
 
 // latest is the newest session that this source knows of. The store may not
@@ -16,15 +17,14 @@ type latest struct {
 	lease    *lease[*session] // nil: none
 	unsaved  bool
 	signedIn bool       // unsaved came from a sign-in: no older record is newer
-	spent    [32]string // fingerprints of the refresh tokens that the last sessions replaced
+	spent    [32]string // fingerprints of the last refresh tokens that this source exchanged for others
 	n        int        // how many were put in spent
 }
 
-// replace makes next the latest session.
+// replace makes next the latest session, unless that is later.
 func (l *latest) replace(next *lease[*session], unsaved, signedIn bool) {
-	if l.lease != nil && l.lease.value.refreshToken != next.value.refreshToken {
-		l.spent[l.n%len(l.spent)] = fingerprint(l.lease.value.refreshToken)
-		l.n++
+	if l.lease != nil && next.seq < l.lease.seq {
+		return
 	}
 	l.lease, l.unsaved, l.signedIn = next, unsaved, signedIn
 }
@@ -49,6 +49,17 @@ func (l *latest) supersedes(stored *session, corrupt bool) bool {
 	return slices.Contains(l.spent[:], fingerprint(stored.refreshToken))
 }
 
+// spend notes that the refresh token sent was exchanged for another.
+func (s *TokenSource) spend(sent, next wire.Secret) {
+	if sent == next {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest.spent[s.latest.n%len(s.latest.spent)] = fingerprint(sent)
+	s.latest.n++
+}
+
 // remember makes l, which is saved, the latest session.
 func (s *TokenSource) remember(l *lease[*session]) {
 	s.mu.Lock()
@@ -60,7 +71,7 @@ func (s *TokenSource) remember(l *lease[*session]) {
 func (s *TokenSource) superseding(stored *session, corrupt bool) *lease[*session] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.latest.supersedes(stored, corrupt) {
+	if s.latest.supersedes(stored, corrupt) && s.latest.lease.value.refreshToken != s.retired {
 		return s.latest.lease
 	}
 	return nil
@@ -71,7 +82,7 @@ func (s *TokenSource) superseding(stored *session, corrupt bool) *lease[*session
 func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], cause error) *lease[*session] {
 	s.mu.Lock()
 	first := !s.latest.unsaved
-	s.latest.replace(l, true, false)
+	s.latest.replace(l, true, s.latest.unsaved && s.latest.signedIn)
 	s.mu.Unlock()
 	if errors.Is(cause, cache.ErrLost) && s.saveUnsaved(ctx) == nil {
 		return l

@@ -129,7 +129,7 @@ func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
 		// The store goes on trying to save it, with the lock held. Whoever
 		// needs the token need not wait for that.
 		r.work.Go(func() {
-			if l, err := r.settle(ctx, <-updated); err == nil {
+			if l, err := r.settle(ctx, <-updated); err == nil && r.usable(l) {
 				r.tokens.publish(l)
 			}
 		})
@@ -202,6 +202,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		}
 		next, err := r.send(ctx, stored)
 		if err == nil {
+			r.spend(stored.refreshToken, next.refreshToken)
 			r.result, r.ours = r.lease(next, seq), true
 			close(r.answered)
 			return next.raw, nil

@@ -57,7 +57,9 @@ type renewal[T any] struct {
 
 	mu       sync.Mutex // guards the rest; never held while anything waits
 	call     *flight.Call[*lease[T]]
-	used     bool // a lease was returned before, or is fresh
+	cleared  int            // how often clear was called: earlier calls publish nothing
+	calls    sync.WaitGroup // all calls, also those that clear gave up
+	used     bool           // a lease was returned before, or is fresh
 	failures int
 	failure  error   // of the last renew, nil after a success
 	retryAt  instant // the end of the backoff after failure
@@ -141,12 +143,15 @@ func (r *renewal[T]) startLocked(ctx context.Context) {
 	if r.call != nil {
 		return
 	}
+	cleared := r.cleared
+	r.calls.Add(1)
 	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
+		defer r.calls.Done()
 		next, err := r.renew(ctx, r.current.Load())
 		if err == nil && r.now().reached(next.expiresAt) {
 			err = errExpiredOnArrival
 		}
-		next, valid := r.end(next, err)
+		next, valid := r.end(next, err, cleared)
 		if err != nil && valid {
 			r.failed(err)
 		}
@@ -156,9 +161,12 @@ func (r *renewal[T]) startLocked(ctx context.Context) {
 
 // end takes the outcome of a renew. It returns the lease that is present now,
 // and reports whether it is valid.
-func (r *renewal[T]) end(next *lease[T], err error) (*lease[T], bool) {
+func (r *renewal[T]) end(next *lease[T], err error, cleared int) (*lease[T], bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if cleared != r.cleared {
+		return next, false
+	}
 	r.call = nil
 	if err == nil {
 		return r.publishLocked(next), true
@@ -207,10 +215,12 @@ func (r *renewal[T]) drop(match func(T) bool) bool {
 	return true
 }
 
-// clear forgets the present lease and the last failure.
+// clear forgets the present lease, the last failure, and the call under way.
 func (r *renewal[T]) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.cleared++
+	r.call = nil
 	r.clearLocked()
 }
 
@@ -239,11 +249,8 @@ func (r *renewal[T]) askAgain(l *lease[T]) time.Time {
 func (r *renewal[T]) close() {
 	r.mu.Lock()
 	r.closed = true
-	call := r.call
 	r.mu.Unlock()
-	if call != nil {
-		<-call.Done()
-	}
+	r.calls.Wait()
 	r.current.Store(nil)
 }
 

@@ -9,7 +9,8 @@ import (
 )
 
 // safeStore is a Store that keeps a record in memory once it finds the stored
-// one unsafe to use: a link in its place, another user's file.
+// one unsafe to use: a link in its place, another user's file. It looks at that
+// again as long as memory has none.
 type safeStore struct {
 	cache.Store
 	warn   func(msg string, err error)
@@ -22,7 +23,7 @@ func newSafeStore(store cache.Store, warn func(string, error)) *safeStore {
 }
 
 func (s *safeStore) Get(ctx context.Context, key string) ([]byte, error) {
-	if s.refused(key) == nil {
+	if !s.inMemory(ctx, key) {
 		raw, err := s.Store.Get(ctx, key)
 		if !s.refuse(key, err) {
 			return raw, err
@@ -32,7 +33,7 @@ func (s *safeStore) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (s *safeStore) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
-	if s.refused(key) == nil {
+	if !s.inMemory(ctx, key) {
 		ran := false
 		err := s.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
 			ran = true
@@ -45,6 +46,14 @@ func (s *safeStore) Update(ctx context.Context, key string, fn func(context.Cont
 	return s.memory.Update(ctx, key, fn)
 }
 
+func (s *safeStore) inMemory(ctx context.Context, key string) bool {
+	if s.refused(key) == nil {
+		return false
+	}
+	_, err := s.memory.Get(ctx, key)
+	return err == nil
+}
+
 // refused returns why the record of key is kept in memory, nil where it is not.
 func (s *safeStore) refused(key string) error {
 	why, _ := s.unsafe.Load(key)
@@ -54,6 +63,7 @@ func (s *safeStore) refused(key string) error {
 
 func (s *safeStore) refuse(key string, err error) bool {
 	if !errors.Is(err, cache.ErrUnsafe) {
+		s.unsafe.Delete(key)
 		return false
 	}
 	if _, known := s.unsafe.LoadOrStore(key, err); !known {
