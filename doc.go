@@ -78,8 +78,8 @@
 //     remembered for a backoff that grows, or as long as the service asked for.
 //   - A refresh token is sent again only where the service certainly did not
 //     get it, or may not have (a reset, a timeout, a status of 500 and more),
-//     three times at most. A token that was refused, or that another record
-//     has replaced, is not.
+//     three times at most. One that was refused, or that this source has
+//     exchanged for another, is not.
 //   - Where the new record can't be saved, nothing is sent while the old token
 //     is valid. Past its expiry the session is refreshed and served from
 //     memory, and saved as soon as that is possible: at later uses and by
