@@ -88,7 +88,8 @@
 //     is freed, and the session survives wherever the service's answer had
 //     reached the disk or the service had not rotated the refresh token.
 //   - A token that a server refused (401) is not used again, and costs at most
-//     one refresh a minute.
+//     one refresh a minute. One that can't be refreshed is tried again after a
+//     minute, being all there is.
 //
 // # What it can't promise
 //

@@ -40,11 +40,11 @@ func (l *latest) supersedes(stored *session, corrupt bool) bool {
 		return corrupt || l.unsaved && l.signedIn
 	}
 	v := l.lease.value
-	if l.unsaved && l.signedIn && !stored.expiresAt.After(v.expiresAt) {
+	if l.unsaved && l.signedIn && !stored.newerThan(v) {
 		return true
 	}
 	if stored.refreshToken == v.refreshToken { // they do not rotate, or only the last step of saving failed
-		return l.unsaved && !stored.expiresAt.After(v.expiresAt)
+		return l.unsaved && !stored.newerThan(v)
 	}
 	return slices.Contains(l.spent[:], fingerprint(stored.refreshToken))
 }
@@ -98,7 +98,7 @@ func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], cause
 // saveUnsaved saves what the store did not take before, if anything.
 func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 	s.mu.Lock()
-	unsaved := s.latest.unsaved
+	saved, unsaved := s.latest.lease, s.latest.unsaved
 	s.mu.Unlock()
 	if !unsaved {
 		return nil
@@ -109,6 +109,7 @@ func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 		if l == nil {
 			return nil, errUnchanged // signed out, or in, elsewhere
 		}
+		saved = l
 		return l.value.raw, nil
 	})
 	if err != nil && !errors.Is(err, errUnchanged) {
@@ -117,6 +118,8 @@ func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.latest.unsaved = false
+	if s.latest.lease == saved {
+		s.latest.unsaved = false
+	}
 	return nil
 }

@@ -222,6 +222,19 @@ func (s *session) refreshable(now time.Time) bool {
 		(s.registrationExpiresAt.IsZero() || now.Before(s.registrationExpiresAt))
 }
 
+// sameGrant reports whether a refresh of s would send what one of t sends.
+func (s *session) sameGrant(t *session) bool {
+	return s.refreshToken == t.refreshToken && s.clientID == t.clientID && s.clientSecret == t.clientSecret
+}
+
+// newerThan reports whether s was issued after t, as far as the records tell.
+func (s *session) newerThan(t *session) bool {
+	if s.issuedAt.IsZero() || t.issuedAt.IsZero() {
+		return s.expiresAt.After(t.expiresAt)
+	}
+	return s.issuedAt.After(t.issuedAt)
+}
+
 // lifetime returns how long the access token was issued for.
 func (s *session) lifetime() time.Duration {
 	if s.issuedAt.IsZero() || !s.issuedAt.Before(s.expiresAt) {

@@ -190,7 +190,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		r.remember(l)
 	}
 	for reread := false; ; {
-		if r.usable(l) && !r.tokens.now().reached(l.refreshAt) {
+		if r.fresh(l) {
 			r.result = l
 			if r.ours {
 				return stored.raw, nil
@@ -211,9 +211,13 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		if newer := r.changedMeanwhile(ctx, stored, refused); newer != nil && !reread {
 			// A tool that takes no lock refreshed, or what was read at first
 			// was half written: go on from what is there now, once.
-			reread, stored, l = true, newer, r.leaseStored(newer, seq)
-			r.ours = false
-			continue
+			newLease := r.leaseStored(newer, seq)
+			if r.fresh(newLease) || !newer.sameGrant(stored) && r.sends < maxSends {
+				reread, stored, l = true, newer, newLease
+				r.ours = false
+				r.remember(l)
+				continue
+			}
 		}
 		if refused || !mayResend(err) || r.sends >= maxSends || pause(ctx, resendDelay(r.sends, err)) != nil {
 			return nil, r.giveUp(ctx, stored, l, err)

@@ -134,7 +134,9 @@ func (s *TokenSource) get(ctx context.Context) (*lease[*session], error) {
 // the next call obtains another: the same one is not taken from the Store
 // again. It reports whether it did. It does not where the present token is
 // another one already, nor within a minute of the last time: a server that
-// refuses every token must not cost a refresh each time.
+// refuses every token must not cost a refresh each time. A token that can't be
+// refreshed is used again after that minute: it may have been refused for a
+// reason of that server's own.
 func (s *TokenSource) Invalidate(accessToken string) bool {
 	now := s.tokens.now()
 	s.mu.Lock()
@@ -236,9 +238,18 @@ func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 
 // usable reports whether l's token may be handed out.
 func (s *TokenSource) usable(l *lease[*session]) bool {
+	now, refreshable := s.tokens.now(), s.refreshable(l.value)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.tokens.now().reached(l.expiresAt) && l.value.accessToken != s.rejected
+	if l.value.accessToken == s.rejected && (refreshable || !now.reached(s.rejectedAt.add(time.Minute))) {
+		return false
+	}
+	return !now.reached(l.expiresAt)
+}
+
+// fresh reports whether l's token may be handed out and is not due yet.
+func (s *TokenSource) fresh(l *lease[*session]) bool {
+	return s.usable(l) && !s.tokens.now().reached(l.refreshAt)
 }
 
 // retire keeps a refused refresh token from being sent again, and a refused
