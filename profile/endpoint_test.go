@@ -129,7 +129,6 @@ func TestEndpointErrors(t *testing.T) {
 		{"dev", map[string]string{"AWS_ENDPOINT_URL": "http://localhost.evil.example"}, "profile: AWS_ENDPOINT_URL: the endpoint is http on localhost.evil.example"},
 		{"dev", map[string]string{"AWS_ENDPOINT_URL_SSO": "https://user:hunter2@example.com"}, "profile: AWS_ENDPOINT_URL_SSO: the endpoint "},
 		{"remote", nil, "profile: [profile remote]: services: sso: endpoint_url: the endpoint is http on sso.example.com"},
-		{"common", map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}, "profile: [profile common]: endpoint_url can't be used together with FIPS or dual-stack endpoints"},
 	} {
 		t.Run(test.want, func(t *testing.T) {
 			newHome(t, endpointConfig+"[services remote]\nsso =\n  endpoint_url = http://sso.example.com\n[profile remote]\nsso_session = corp\nservices = remote\n")
@@ -144,6 +143,63 @@ func TestEndpointErrors(t *testing.T) {
 				t.Error("the error does not wrap awsoidc.ErrConfig")
 			}
 		})
+	}
+}
+
+// An endpoint of one's own is neither a FIPS nor a dual-stack one: whichever way
+// both are asked for, the error names the setting to remove.
+func TestOwnEndpointAndVariants(t *testing.T) {
+	endpoints := []struct{ variable, key, want string }{
+		{"AWS_ENDPOINT_URL", "", "AWS_ENDPOINT_URL"},
+		{"AWS_ENDPOINT_URL_SSO", "", "AWS_ENDPOINT_URL_SSO"},
+		{"AWS_ENDPOINT_URL_SSO_OIDC", "", "AWS_ENDPOINT_URL_SSO_OIDC"},
+		{"", "endpoint_url = https://sso.example.com", "[profile dev]: endpoint_url"},
+		{"", "services = remote", "[profile dev]: services: sso_oidc: endpoint_url"},
+	}
+	variants := []struct{ variable, key string }{
+		{"AWS_USE_FIPS_ENDPOINT", ""}, {"AWS_USE_DUALSTACK_ENDPOINT", ""},
+		{"", "use_fips_endpoint = true"}, {"", "use_dualstack_endpoint = true"},
+	}
+	for _, endpoint := range endpoints {
+		for _, variant := range variants {
+			t.Run(endpoint.want+" "+variant.variable+variant.key, func(t *testing.T) {
+				newHome(t, "[services remote]\nsso_oidc =\n  endpoint_url = https://sso.example.com\n"+
+					ssoConfig+"[profile dev]\n"+endpoint.key+"\n"+variant.key+"\n")
+				if endpoint.variable != "" {
+					t.Setenv(endpoint.variable, "https://sso.example.com")
+				}
+				if variant.variable != "" {
+					t.Setenv(variant.variable, "true")
+				}
+				want := "profile: " + endpoint.want + " can't be used together with FIPS or dual-stack endpoints: remove one of the settings"
+				check := func(how string, err error) {
+					t.Helper()
+					if !errors.Is(err, awsoidc.ErrConfig) || !strings.HasSuffix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+						t.Errorf("%s:\ngot  %v\nwant %s", how, err, want)
+					}
+				}
+				_, err := profile.Open(t.Context(), profile.Options{Profile: "dev"})
+				check("Open", err)
+				cfg, err := profile.LoadDefaultConfig(t.Context(), config.WithSharedConfigProfile("dev"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = cfg.Credentials.Retrieve(t.Context())
+				check("credentials", err)
+				_, err = cfg.BearerAuthTokenProvider.RetrieveBearerToken(t.Context())
+				check("token", err)
+			})
+		}
+	}
+
+	newHome(t, ssoConfig)
+	cfg, err := profile.LoadDefaultConfig(t.Context(), config.WithSharedConfigProfile("dev"),
+		config.WithBaseEndpoint("https://sso.example.com"), config.WithUseFIPSEndpoint(aws.FIPSEndpointStateEnabled))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cfg.Credentials.Retrieve(t.Context()); err == nil || !strings.Contains(err.Error(), "config.WithBaseEndpoint can't be used together with FIPS") {
+		t.Errorf("options: %v", err)
 	}
 }
 
