@@ -47,7 +47,7 @@ func (s *TokenSource) readAttempt(ctx context.Context, stored *session) (a attem
 	if err != nil || json.Unmarshal(raw, &a) != nil || a.Of != fingerprint(stored.refreshToken) {
 		return attempt{}, false
 	}
-	now := s.tokens.now().time()
+	now := s.rules.now().time()
 	if a.End.Before(a.Start) || a.End.After(now.Add(maxSkew)) || a.Until.After(now.Add(maxRetryAfter)) {
 		return attempt{}, false // a clock was set back, or nobody like us wrote it
 	}
@@ -77,7 +77,7 @@ const noAnswer = "no-answer"
 func (s *TokenSource) noteAttempt(ctx context.Context, stored *session, l *lease[*session], start time.Time, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
-	end := s.tokens.now().time()
+	end := s.rules.now().time()
 	a := attempt{Of: fingerprint(stored.refreshToken), Start: start, End: end, Failures: 1, Error: errorCode(cause)}
 	if before, ok := s.readAttempt(ctx, stored); ok && end.Sub(before.Until) < 2*maxBackoff {
 		a.Failures += before.Failures

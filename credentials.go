@@ -52,15 +52,7 @@ func (s *TokenSource) RoleCredentials(accountID, roleName string) *RoleCredentia
 		options.BaseEndpoint = &s.cfg.Endpoints.Portal
 	}
 	r := &RoleCredentials{source: s, role: key, portal: sso.New(options)}
-	r.credentials = renewal[aws.Credentials]{
-		clock: s.tokens.clock,
-		renew: r.renew,
-		failed: func(err error) {
-			s.warn("role credentials not refreshed; the present ones are still valid", err)
-		},
-		foreground: s.cfg.NoBackground,
-		closed:     s.closed,
-	}
+	r.credentials.rules = &s.rules
 	if !s.closed {
 		s.roles[key] = r
 	}
@@ -98,7 +90,7 @@ func (r *RoleCredentials) Current(ctx context.Context) (aws.Credentials, error) 
 // aws.HandleFailRefreshCredentialsCacheStrategy.
 func (r *RoleCredentials) HandleFailToRefresh(_ context.Context, previous aws.Credentials, err error) (aws.Credentials, error) {
 	l := r.credentials.current.Load()
-	if l == nil || l.value.AccessKeyID != previous.AccessKeyID || r.credentials.now().reached(l.expiresAt) {
+	if l == nil || l.value.AccessKeyID != previous.AccessKeyID || r.source.rules.now().reached(l.expiresAt) {
 		return aws.Credentials{}, err
 	}
 	previous.Expires = r.credentials.askAgain(l)
@@ -127,29 +119,34 @@ func (r *RoleCredentials) Format(f fmt.State, _ rune) {
 }
 
 func (r *RoleCredentials) get(ctx context.Context) (*lease[aws.Credentials], error) {
-	l, err := r.credentials.get(ctx)
+	l, err := r.credentials.get(ctx, r)
 	if err == nil || !r.source.cfg.LoginOnDemand || !errors.Is(err, ErrLoginRequired) {
 		return l, err
 	}
 	if err := r.source.Login(ctx); err != nil {
 		return nil, err
 	}
-	return r.credentials.get(ctx)
+	return r.credentials.get(ctx, r)
 }
 
-// renew obtains credentials. A token that the portal refuses is dropped and
+// renewFailed implements renewer.
+func (r *RoleCredentials) renewFailed(err error) {
+	r.source.warn("role credentials not refreshed; the present ones are still valid", err)
+}
+
+// renew implements renewer. A token that the portal refuses is dropped and
 // replaced, once.
 func (r *RoleCredentials) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lease[aws.Credentials], error) {
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
-	token, err := r.source.tokens.get(ctx)
+	token, err := r.source.tokens.get(ctx, r.source)
 	if err != nil {
 		return nil, err
 	}
 	c, err := r.fetch(ctx, token.value.accessToken)
 	if isUnauthorized(err) {
 		r.source.Invalidate(string(token.value.accessToken))
-		next, tokenErr := r.source.tokens.get(ctx)
+		next, tokenErr := r.source.tokens.get(ctx, r.source)
 		if tokenErr != nil {
 			return nil, tokenErr
 		}
@@ -160,7 +157,7 @@ func (r *RoleCredentials) renew(ctx context.Context, _ *lease[aws.Credentials]) 
 	if err != nil {
 		return nil, r.explain(err)
 	}
-	now := r.credentials.now()
+	now := r.source.rules.now()
 	expires := now.at(c.Expires)
 	lifetime := c.Expires.Sub(now.time())
 	return &lease[aws.Credentials]{
@@ -185,7 +182,7 @@ func (r *RoleCredentials) fetch(ctx context.Context, accessToken wire.Secret) (a
 		return aws.Credentials{}, errors.New("the portal's answer holds no credentials")
 	}
 	expires := time.UnixMilli(c.Expiration).UTC()
-	left := expires.Sub(r.credentials.now().time())
+	left := expires.Sub(r.source.rules.now().time())
 	if left <= 0 || left > wire.MaxExpiresIn {
 		return aws.Credentials{}, fmt.Errorf("the portal's credentials expire at %v, which can't be right: check this machine's clock", expires)
 	}

@@ -130,7 +130,7 @@ func (s *TokenSource) signIn(ctx context.Context) error {
 	if complete == "" {
 		complete = auth.VerificationURI
 	}
-	expires := s.tokens.now().add(auth.ExpiresIn)
+	expires := s.rules.now().add(auth.ExpiresIn)
 	finish, err := s.cfg.Prompt.Prompt(ctx, Verification{
 		URI:         auth.VerificationURI,
 		URIComplete: complete,
@@ -181,7 +181,7 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 		if err := pause(ctx, delay); err != nil {
 			return err
 		}
-		if s.tokens.now().reached(expires) {
+		if s.rules.now().reached(expires) {
 			return s.codeExpired(nil)
 		}
 		v, err := s.poll(ctx, reg, auth.DeviceCode)
@@ -217,7 +217,7 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 func (s *TokenSource) poll(ctx context.Context, reg *registration, deviceCode wire.Secret) (*session, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
-	sentAt := s.tokens.now().time()
+	sentAt := s.rules.now().time()
 	answer, err := s.wire.CreateToken(ctx, &wire.CreateTokenInput{
 		ClientID:     reg.clientID,
 		ClientSecret: reg.clientSecret,
@@ -314,7 +314,7 @@ func (s *TokenSource) fitting(raw []byte) *registration {
 	reg, err := parseRegistration(raw)
 	if err != nil ||
 		s.isDeadClient(reg.clientID) ||
-		reg.expiresAt.Before(s.tokens.now().time().Add(registrationMargin)) ||
+		reg.expiresAt.Before(s.rules.now().time().Add(registrationMargin)) ||
 		len(reg.grantTypes) > 0 || // for the authorization code grant
 		!sameSet(reg.scopes, s.cfg.Scopes) {
 		return nil

@@ -44,10 +44,9 @@ var (
 	errUnchanged = errors.New("unchanged")
 )
 
-// renewSession is the strategy of a TokenSource's renewal. Without a current
-// lease it takes any valid session of the store; otherwise only one that is
-// not due. Failing that it refreshes.
-func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]) (*lease[*session], error) {
+// renew implements renewer. Without a present lease it takes any valid session
+// of the store; otherwise only one that is not due. Failing that it refreshes.
+func (s *TokenSource) renew(ctx context.Context, present *lease[*session]) (*lease[*session], error) {
 	seq := s.seq.Add(1) // before the record is read: a sign-in meanwhile is newer
 	raw, err := s.store.Get(ctx, s.keys.token)
 	if err != nil && !errors.Is(err, cache.ErrMiss) {
@@ -59,7 +58,7 @@ func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]
 			return nil, s.loginRequired(why, nil)
 		}
 		l := s.leaseStored(stored, seq)
-		if s.usable(l) && (current == nil || !s.tokens.now().reached(l.refreshAt)) {
+		if s.usable(l) && (present == nil || !s.rules.now().reached(l.refreshAt)) {
 			s.remember(l)
 			return l, nil
 		}
@@ -69,6 +68,11 @@ func (s *TokenSource) renewSession(ctx context.Context, current *lease[*session]
 	}
 	r := &refresh{TokenSource: s}
 	return r.run(ctx)
+}
+
+// renewFailed implements renewer.
+func (s *TokenSource) renewFailed(err error) {
+	s.warn("session not refreshed; the present token is still valid", err)
 }
 
 // examine returns the session in what the store's Get returned, or why there is
@@ -93,7 +97,7 @@ func (s *TokenSource) find(ctx context.Context, old []byte) (_ *session, why str
 
 // refreshable reports whether stored can be refreshed, as far as is known here.
 func (s *TokenSource) refreshable(stored *session) bool {
-	return stored.refreshable(s.tokens.now().time()) && !s.isRetired(stored.refreshToken)
+	return stored.refreshable(s.rules.now().time()) && !s.isRetired(stored.refreshToken)
 }
 
 // A refresh is one attempt to replace the stored session by a newer one, alone
@@ -111,7 +115,7 @@ type refresh struct {
 }
 
 func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
-	r.queued = r.tokens.now().time()
+	r.queued = r.rules.now().time()
 	r.answered = make(chan struct{})
 	updated := make(chan error, 1)
 	r.work.Go(func() { updated <- r.update(ctx, r.exclusive) })
@@ -228,7 +232,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 // mayRefresh says why stored, whose lease is l, can't or should not be
 // refreshed.
 func (r *refresh) mayRefresh(ctx context.Context, stored *session, l *lease[*session]) error {
-	now := r.tokens.now().time()
+	now := r.rules.now().time()
 	if !r.refreshable(stored) {
 		return r.loginRequired("the session in "+r.place()+" is over", nil)
 	}
@@ -267,7 +271,7 @@ func (r *refresh) send(ctx context.Context, stored *session) (*session, error) {
 	r.sends++
 	ctx, cancel := withTimeoutOnly(ctx, sendTimeout)
 	defer cancel()
-	sentAt := r.tokens.now().time()
+	sentAt := r.rules.now().time()
 	answer, err := r.wire.CreateToken(ctx, &wire.CreateTokenInput{
 		ClientID:     stored.clientID,
 		ClientSecret: stored.clientSecret,

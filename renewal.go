@@ -42,37 +42,72 @@ type lease[T any] struct {
 //	afterwards         all callers wait for one renew and share its outcome; a
 //	                   failure is returned to others until its backoff ends
 type renewal[T any] struct {
+	rules   *rules
+	current atomic.Pointer[lease[T]]
+
+	mu      sync.Mutex // guards the rest; never held while anything waits
+	call    *flight.Call[*lease[T]]
+	trouble *trouble // of the last renew, nil after a success
+	cleared int      // how often clear was called: earlier calls publish nothing
+	used    bool     // a lease was returned before, or is fresh
+}
+
+// rules are what renewals have in common. Their clock must be set.
+type rules struct {
 	clock
-	// renew returns the next lease. It is called by one goroutine at a time,
-	// with the present lease, which may be nil, and bounds itself. A lease
-	// that is already due may be returned for none.
-	renew func(ctx context.Context, current *lease[T]) (*lease[T], error)
-	// failed is told of each renew that failed while a valid lease was held.
-	failed func(error)
 	// foreground makes all callers wait foregroundWait for the renewal of a
 	// lease that is due, not just the first.
 	foreground bool
 
-	current atomic.Pointer[lease[T]]
-
-	mu       sync.Mutex // guards the rest; never held while anything waits
-	call     *flight.Call[*lease[T]]
-	cleared  int            // how often clear was called: earlier calls publish nothing
-	calls    sync.WaitGroup // all calls, also those that clear gave up
-	used     bool           // a lease was returned before, or is fresh
-	failures int
-	failure  error   // of the last renew, nil after a success
-	retryAt  instant // the end of the backoff after failure
-	closed   bool
+	mu     sync.Mutex // guards closed, and calls.Add against it
+	closed bool
+	calls  sync.WaitGroup // all calls, also those that clear gave up
 }
 
-// get returns a lease that has not expired.
-func (r *renewal[T]) get(ctx context.Context) (*lease[T], error) {
-	if l := r.current.Load(); l != nil && !r.now().reached(l.refreshAt) {
+// begin announces a call that ends with calls.Done, unless it is too late.
+func (r *rules) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.calls.Add(1)
+	return true
+}
+
+// close lets no call begin any more, and waits for those under way.
+func (r *rules) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.calls.Wait()
+}
+
+// trouble is what a renewal knows of renews that failed.
+type trouble struct {
+	failures int // in a row
+	failure  error
+	retryAt  instant // the end of the backoff
+}
+
+// A renewer obtains leases for a renewal.
+type renewer[T any] interface {
+	// renew returns the next lease. It is called by one goroutine at a time,
+	// with the present lease, which may be nil, and bounds itself. A lease
+	// that is already due may be returned for none.
+	renew(ctx context.Context, present *lease[T]) (*lease[T], error)
+	// renewFailed is told of a renew that failed while a valid lease was held.
+	renewFailed(error)
+}
+
+// get returns a lease that has not expired. Where it has to be renewed, and
+// nobody does so yet, by does.
+func (r *renewal[T]) get(ctx context.Context, by renewer[T]) (*lease[T], error) {
+	if l := r.current.Load(); l != nil && !r.rules.now().reached(l.refreshAt) {
 		return l, nil
 	}
 	for {
-		l, call, wait, err := r.next(ctx)
+		l, call, wait, err := r.next(ctx, by)
 		if wait == waitNot {
 			return l, err
 		}
@@ -88,7 +123,7 @@ func (r *renewal[T]) get(ctx context.Context) (*lease[T], error) {
 		if l, err = call.Wait(ctx); err != nil {
 			return nil, err
 		}
-		if !r.now().reached(l.refreshAt) {
+		if !r.rules.now().reached(l.refreshAt) {
 			return l, nil
 		}
 		// What was stored is already due: next decides whether to use it.
@@ -104,10 +139,10 @@ const (
 )
 
 // next applies the table in renewal's comment.
-func (r *renewal[T]) next(ctx context.Context) (*lease[T], *flight.Call[*lease[T]], waiting, error) {
+func (r *renewal[T]) next(ctx context.Context, by renewer[T]) (*lease[T], *flight.Call[*lease[T]], waiting, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l, now := r.current.Load(), r.now()
+	l, now := r.current.Load(), r.rules.now()
 	switch {
 	case l != nil && !now.reached(l.refreshAt):
 		r.used = true
@@ -116,47 +151,50 @@ func (r *renewal[T]) next(ctx context.Context) (*lease[T], *flight.Call[*lease[T
 	case l != nil && !now.reached(l.expiresAt):
 		first := !r.used
 		r.used = true
-		if r.closed || r.failure != nil && !now.reached(r.retryAt) {
+		if r.trouble.lasts(now) || !r.startLocked(ctx, by) {
 			return l, nil, waitNot, nil
 		}
-		r.startLocked(ctx)
 		// A program that ends soon after its first use must not take a
 		// renewal down with it, half done.
-		if first || r.foreground {
+		if first || r.rules.foreground {
 			return l, r.call, waitBriefly, nil
 		}
 		return l, nil, waitNot, nil
 
-	case r.closed:
-		return nil, nil, waitNot, ErrClosed
-	case r.call == nil && r.failure != nil && !now.reached(r.retryAt):
-		return nil, nil, waitNot, r.failure
+	case r.call == nil && r.trouble.lasts(now):
+		return nil, nil, waitNot, r.trouble.failure
 	case ctx.Err() != nil:
 		return nil, nil, waitNot, context.Cause(ctx)
 	}
-	r.startLocked(ctx)
+	if !r.startLocked(ctx, by) {
+		return nil, nil, waitNot, ErrClosed
+	}
 	return nil, r.call, waitFull, nil
 }
 
-// startLocked starts a renew unless one is under way. r.mu must be held.
-func (r *renewal[T]) startLocked(ctx context.Context) {
+// startLocked starts a renew unless one is under way. It reports whether there
+// is one: not where it is too late to begin. r.mu must be held.
+func (r *renewal[T]) startLocked(ctx context.Context, by renewer[T]) bool {
 	if r.call != nil {
-		return
+		return true
+	}
+	if !r.rules.begin() {
+		return false
 	}
 	cleared := r.cleared
-	r.calls.Add(1)
 	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
-		defer r.calls.Done()
-		next, err := r.renew(ctx, r.current.Load())
-		if err == nil && r.now().reached(next.expiresAt) {
+		defer r.rules.calls.Done()
+		next, err := by.renew(ctx, r.current.Load())
+		if err == nil && r.rules.now().reached(next.expiresAt) {
 			err = errExpiredOnArrival
 		}
 		next, valid := r.end(next, err, cleared)
 		if err != nil && valid {
-			r.failed(err)
+			by.renewFailed(err)
 		}
 		return next, err
 	})
+	return true
 }
 
 // end takes the outcome of a renew. It returns the lease that is present now,
@@ -171,15 +209,18 @@ func (r *renewal[T]) end(next *lease[T], err error, cleared int) (*lease[T], boo
 	if err == nil {
 		return r.publishLocked(next), true
 	}
-	now := r.now()
-	r.failures++
-	r.failure = err
+	now := r.rules.now()
+	if r.trouble == nil {
+		r.trouble = &trouble{}
+	}
+	r.trouble.failures++
+	r.trouble.failure = err
 	l := r.current.Load()
 	if l != nil && !now.reached(l.expiresAt) {
-		r.retryAt = r.afterFailure(now, maxBackoff).earlier(l.expiresAt)
+		r.trouble.retryAt = r.trouble.backoff(now, maxBackoff).earlier(l.expiresAt)
 		return l, true
 	}
-	r.retryAt = r.afterFailure(now, maxWaitingBackoff)
+	r.trouble.retryAt = r.trouble.backoff(now, maxWaitingBackoff)
 	return nil, false
 }
 
@@ -194,12 +235,9 @@ func (r *renewal[T]) publishLocked(l *lease[T]) *lease[T] {
 	if now := r.current.Load(); now != nil && now.seq > l.seq {
 		return now
 	}
-	if r.closed {
-		return l
-	}
 	r.current.Store(l)
-	r.used = r.used || !r.now().reached(l.refreshAt)
-	r.failures, r.failure, r.retryAt = 0, nil, instant{}
+	r.used = r.used || !r.rules.now().reached(l.refreshAt)
+	r.trouble = nil
 	return l
 }
 
@@ -226,32 +264,26 @@ func (r *renewal[T]) clear() {
 
 func (r *renewal[T]) clearLocked() {
 	r.current.Store(nil)
-	r.failures, r.failure, r.retryAt = 0, nil, instant{}
+	r.trouble = nil
 }
 
 // askAgain returns when a cache above should ask for l's successor: at the
 // refresh time; past that, when the present renew or its backoff may be over.
 func (r *renewal[T]) askAgain(l *lease[T]) time.Time {
-	now := r.now()
+	now := r.rules.now()
 	if !now.reached(l.refreshAt) {
 		return l.refreshAt.time()
 	}
+	var at instant
 	r.mu.Lock()
-	at := r.retryAt
+	if r.trouble != nil {
+		at = r.trouble.retryAt
+	}
 	r.mu.Unlock()
 	if now.reached(at) {
 		at = now.add(firstBackoff)
 	}
 	return at.earlier(l.expiresAt).time()
-}
-
-// close ends the renewal: it waits for a renew that is under way.
-func (r *renewal[T]) close() {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
-	r.calls.Wait()
-	r.current.Store(nil)
 }
 
 // errExpiredOnArrival is a failure, or a service that issues such values would
@@ -275,10 +307,13 @@ func backoff(n int, most time.Duration, err error) time.Duration {
 	return d
 }
 
-// afterFailure returns when to try again after the last failure.
-func (r *renewal[T]) afterFailure(now instant, most time.Duration) instant {
-	if f, ok := errors.AsType[*failure](r.failure); ok && !f.retry.IsZero() {
+// lasts reports whether the backoff after a failure has not ended yet.
+func (t *trouble) lasts(now instant) bool { return t != nil && !now.reached(t.retryAt) }
+
+// backoff returns when to try again after the last failure.
+func (t *trouble) backoff(now instant, most time.Duration) instant {
+	if f, ok := errors.AsType[*failure](t.failure); ok && !f.retry.IsZero() {
 		return now.at(f.retry)
 	}
-	return now.add(backoff(r.failures, most, r.failure))
+	return now.add(backoff(t.failures, most, t.failure))
 }

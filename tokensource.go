@@ -32,6 +32,7 @@ type TokenSource struct {
 	http   *http.Client // for the service and the portal: refuses redirects, bounds answers
 	wire   *wire.Client
 	logger *slog.Logger
+	rules  rules
 	tokens renewal[*session]
 	seq    atomic.Uint64  // orders the sessions read or obtained under the lock
 	work   sync.WaitGroup // goroutines that may outlive who waits for them: sign-ins, updates of the store
@@ -62,12 +63,8 @@ func New(cfg Config) (*TokenSource, error) {
 	}
 	s.store = newSafeStore(cfg.Store, s.warn)
 	s.wire = &wire.Client{Endpoint: cfg.Endpoints.OIDC, HTTPClient: s.http}
-	s.tokens = renewal[*session]{
-		clock:      newClock(cfg.Now),
-		renew:      s.renewSession,
-		failed:     func(err error) { s.warn("session not refreshed; the present token is still valid", err) },
-		foreground: cfg.NoBackground,
-	}
+	s.rules.clock, s.rules.foreground = newClock(cfg.Now), cfg.NoBackground
+	s.tokens.rules = &s.rules
 	return s, nil
 }
 
@@ -120,14 +117,14 @@ func (s *TokenSource) RetrieveBearerToken(ctx context.Context) (bearer.Token, er
 }
 
 func (s *TokenSource) get(ctx context.Context) (*lease[*session], error) {
-	l, err := s.tokens.get(ctx)
+	l, err := s.tokens.get(ctx, s)
 	if err == nil || !s.cfg.LoginOnDemand || !errors.Is(err, ErrLoginRequired) {
 		return l, err
 	}
 	if err := s.Login(ctx); err != nil {
 		return nil, err
 	}
-	return s.tokens.get(ctx)
+	return s.tokens.get(ctx, s)
 }
 
 // Invalidate drops accessToken after a server refused it (HTTP 401), so that
@@ -138,7 +135,7 @@ func (s *TokenSource) get(ctx context.Context) (*lease[*session], error) {
 // refreshed is used again after that minute: it may have been refused for a
 // reason of that server's own.
 func (s *TokenSource) Invalidate(accessToken string) bool {
-	now := s.tokens.now()
+	now := s.rules.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rejected != "" && !now.reached(s.rejectedAt.add(time.Minute)) {
@@ -164,11 +161,12 @@ func (s *TokenSource) Close() error {
 	if login != nil {
 		login.cancel()
 	}
+	s.rules.close()
+	s.work.Wait()
 	for _, r := range roles {
-		r.credentials.close()
+		r.credentials.clear()
 	}
-	s.tokens.close()
-	s.work.Wait() // a late publish does nothing: tokens is closed
+	s.tokens.clear()
 	return s.saveUnsaved(context.Background())
 }
 
@@ -212,7 +210,7 @@ func (s *TokenSource) leaseStored(v *session, seq uint64) *lease[*session] {
 		l.expiresAt = l.expiresAt.earlier(held.expiresAt)
 		l.refreshAt = l.refreshAt.earlier(held.refreshAt)
 	}
-	if now := s.tokens.now(); v.issuedAt.After(now.time().Add(maxSkew)) && s.refreshable(v) {
+	if now := s.rules.now(); v.issuedAt.After(now.time().Add(maxSkew)) && s.refreshable(v) {
 		l.refreshAt = now // the clock was set back: who knows how old it is
 	}
 	return l
@@ -223,7 +221,7 @@ const maxSkew = time.Minute
 
 // lease computes when v is to be replaced.
 func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
-	now := s.tokens.now()
+	now := s.rules.now()
 	left := min(v.expiresAt.Sub(now.time()), wire.MaxExpiresIn)
 	if !v.issuedAt.IsZero() {
 		left = min(left, v.lifetime()) // the clock was set back since
@@ -238,7 +236,7 @@ func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 
 // usable reports whether l's token may be handed out.
 func (s *TokenSource) usable(l *lease[*session]) bool {
-	now, refreshable := s.tokens.now(), s.refreshable(l.value)
+	now, refreshable := s.rules.now(), s.refreshable(l.value)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l.value.accessToken == s.rejected && (refreshable || !now.reached(s.rejectedAt.add(time.Minute))) {
@@ -249,7 +247,7 @@ func (s *TokenSource) usable(l *lease[*session]) bool {
 
 // fresh reports whether l's token may be handed out and is not due yet.
 func (s *TokenSource) fresh(l *lease[*session]) bool {
-	return s.usable(l) && !s.tokens.now().reached(l.refreshAt)
+	return s.usable(l) && !s.rules.now().reached(l.refreshAt)
 }
 
 // retire keeps a refused refresh token from being sent again, and a refused
