@@ -68,7 +68,7 @@ type credentialsResult struct {
 func (s *Server) assume(in *AssumedRole) (out credentialsResult) {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	id, c := s.issueCredential(in.role, in.SessionName, in.Time.Truncate(time.Second).Add(in.Duration))
+	id, c := s.issueCredential(in.role, in.SessionName, in.Time.Truncate(time.Second).Add(in.Duration), Identity{in.Subject, in.Issuer, in.Application})
 	in.AccessKeyID, in.ARN = id, c.arn
 	s.state.assumed.add(*in)
 	out.Credentials.AccessKeyID, out.Credentials.SecretAccessKey = id, c.secret
@@ -174,7 +174,7 @@ func (s *Server) addContext(r *request, in *AssumedRole) *answer {
 	case !in.Time.Before(identity.expires):
 		return stsFailure(r, stsExpiredAssertion, "The context assertion has expired")
 	}
-	in.Subject, in.Issuer, in.Application = identity.user, identity.issuer, identity.application
+	in.Subject, in.Issuer, in.Application = identity.Subject, identity.Issuer, identity.Application
 	return nil
 }
 

@@ -53,14 +53,15 @@ type credential struct {
 	sessionToken string
 	arn          string    // whose it is
 	expires      time.Time // zero: never
+	identity     Identity  // on whose behalf; zero: nobody's
 }
 
-// issueCredential issues credentials for a session of a role. The caller holds
-// mu.
-func (s *Server) issueCredential(r role, session string, expires time.Time) (id string, c *credential) {
+// issueCredential issues credentials for a session of a role, on behalf of
+// whoever that is. The caller holds mu.
+func (s *Server) issueCredential(r role, session string, expires time.Time, on Identity) (id string, c *credential) {
 	c = &credential{
 		secret: randomSecretKey(), sessionToken: randomSessionToken(),
-		arn: r.sessionARN(session), expires: expires,
+		arn: r.sessionARN(session), expires: expires, identity: on,
 	}
 	id = randomAccessKeyID("ASIA")
 	s.state.roleKeys.put(id, c, maxTokens)

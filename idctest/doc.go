@@ -43,13 +43,20 @@
 // Programs sign CreateTokenWithIAM and AssumeRole with IAM credentials. The
 // server knows those that it issued itself, and [Server.AddAccessKey] makes
 // some for the program to begin with. An application is whatever ARN the
-// program names, unless [Server.Applications] lists them. An assertion is any
-// JWT with the claims iss, sub, aud and exp; set [Server.AssertionKey] to have
-// its signature verified.
+// program names, unless [Server.Applications] lists them, with what each has of
+// its own: scopes, users who are assigned, a region. An assertion is any JWT
+// with the claims iss, sub, aud and exp, unless [Server.TrustedIssuers] lists
+// whose are accepted, for which audiences, and with which keys: given, or
+// fetched from the issuer as the service does, so that a real OpenID provider
+// can be the issuer.
 //
 // The identityContext that comes with the token goes into ProvidedContexts of
-// AssumeRole. [Server.AssumedRoles] then tells whose credentials those are;
-// GetCallerIdentity, as in AWS, tells only the role and the session's name.
+// AssumeRole. GetCallerIdentity, as in AWS, then tells only the role and the
+// session's name; [Server.Identify] tells whose any token, identity context or
+// credentials are, and [Server.AssumedRoles] how a role was assumed.
+//
+// An application's access token is good for the portal, too, where it has the
+// scope sso:account:access, which only an application listed with it can have.
 //
 // # Strictness
 //
@@ -60,10 +67,12 @@
 // work once; polling too fast makes the interval 5 s longer for good; tokens
 // are bound to their client; only clients with scopes get refresh tokens; JSON
 // names are matched exactly. Authorization codes work once, for 60 s, with PKCE
-// (S256) alone, and using one twice ends its session. The JWT bearer grant
-// brings no refresh token ([Server.JWTBearerRefreshTokens]). A client should
-// also be tested against a server that does not rotate, and one that leaves
-// the refresh token out of its answers ([Server.OmitRefreshToken]).
+// (S256) alone, and using one twice ends its session. An assertion with an ID
+// (jti) works once in all applications of an instance of Identity Center, and
+// is spent as soon as it was found good. The JWT bearer grant brings no refresh
+// token ([Server.JWTBearerRefreshTokens]). A client should also be tested
+// against a server that does not rotate, and one that leaves the refresh token
+// out of its answers ([Server.OmitRefreshToken]).
 //
 // A signature (SigV4) has to be over the request exactly as it came: method,
 // path, query, body, and every header that it names, which are at least Host,
@@ -74,7 +83,7 @@
 //
 // Not checked are policies: any known credentials may call CreateTokenWithIAM
 // for any application, and assume any role but their own. Nor is it checked
-// that an assertion is presented once only.
+// that an application is in the audience of the token that it exchanges.
 //
 // # Faults
 //
@@ -88,6 +97,8 @@
 //	Fault{Hang: true}                             // no answer, ever
 //	Fault{Latency: time.Minute}                   // a late one
 //	Fault{Type: wire.TypeSlowDown}                // an exception of the service
+//	Fault{Type: "Throttling"}                     // of STS, as are "AccessDenied" and "ExpiredToken"
+//	Fault{Status: 403, Type: wire.TypeAccessDenied} // CreateTokenWithIAM: the caller's policies, not the user
 //	Fault{Status: 429, Header: http.Header{"Retry-After": {"2"}}}
 //	Fault{Status: 307, Header: http.Header{"Location": {"https://elsewhere.example/"}}}
 //	Fault{Body: []byte("<html>")}                 // from a captive portal, with status 200
@@ -105,15 +116,17 @@
 //
 // [Server.Count] says how often an operation was asked for, carried out, and
 // asked for at the same time; [Server.Reuses] how often a spent refresh token
-// came back, which for a correct client is never, save after a lost answer.
+// came back, which for a correct client is never, save after a lost answer;
+// [Server.Replays] how often a spent assertion did.
 //
 // # Limits
 //
 // All state is in memory, and bounded: 10,000 each of clients, device
 // authorizations, authorization codes and added access keys, 131,072 each of
-// access tokens, refresh tokens, identity contexts and credentials of roles,
-// 1024 entries of each log, 1 MiB of a request's body. Past a bound the oldest
-// is forgotten. A Server needs no closing: it has no goroutines between
+// access tokens, refresh tokens, identity contexts, presented assertions with an
+// ID and credentials of roles, 1024 entries of each log, 1 MiB of a request's
+// body. Past a bound the oldest is forgotten, and of the assertions the one that
+// expires next. A Server needs no closing: it has no goroutines between
 // requests.
 //
 // Its tokens are random and worth nothing elsewhere, but whoever reaches the

@@ -49,7 +49,9 @@ type Fault struct {
 	// Status is that of the answer, from 200 to 999. The default follows from
 	// Type. On its own, 429 and 500 stand for TooManyRequestsException and
 	// InternalServerException, and any other status comes with a short HTML
-	// page, as from a load balancer.
+	// page, as from a load balancer. With a Type, 403 at CreateTokenWithIAM is
+	// what AWS answers before the service is asked, and has a message alone:
+	// AccessDeniedException is then about the caller's policies, not the user.
 	Status int
 	// Type is the exception, in the form of the service that the operation
 	// belongs to. Without Type but with Code the answer names no type.
@@ -163,6 +165,9 @@ func (f *Fault) answer(r *request) *answer {
 		return portalError(or(status, portalStatus(typ)), typ, f.Description)
 	case serviceSTS:
 		return stsError(r.requestID, or(status, stsStatus(typ)), typ, f.Description)
+	}
+	if r.op.withoutGrant() == CreateTokenWithIAM && status == http.StatusForbidden && typ != "" && f.Code == "" && f.Reason == "" {
+		return oidcAnswer(status, typ, messageOnly{f.Description})
 	}
 	return oidcException(exception{status, typ, f.Code, f.Description, f.Reason, f.Region, f.Endpoint})
 }

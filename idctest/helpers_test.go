@@ -152,3 +152,9 @@ func toJSON(t *testing.T, v any) string {
 	}
 	return b.String()
 }
+
+// isException reports whether err is an API error of that type.
+func isException(err error, typ string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == typ
+}

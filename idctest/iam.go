@@ -1,28 +1,20 @@
 package idctest
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/awsoidc/awsoidc/wire"
 )
 
-// Application is a customer managed application of Identity Center with OAuth
-// grants configured, which programs with IAM credentials ask for tokens of by
-// CreateTokenWithIAM.
-type Application struct {
-	ARN          string   // such as "arn:aws:sso::123456789012:application/ssoins-1234567890abcdef/apl-1234567890abcdef"
-	GrantTypes   []string // that are configured; nil: all four of CreateTokenWithIAM
-	RedirectURIs []string // of the authorization code grant; nil: any that is https, or http on loopback
-	Scopes       []string // that may be asked for; nil: openid, aws and sts:identity_context
-}
-
 // What the default scopes of an application bring.
 const (
 	scopeOpenID          = "openid"               // an ID token
 	scopeIdentityContext = "sts:identity_context" // an identity context for AssumeRole
+	scopePortal          = "sso:account:access"   // the portal; no application has it by default
 )
 
 // Types of tokens (RFC 8693 section 3).
@@ -39,6 +31,7 @@ type iamRequest struct {
 
 	code, redirectURI, verifier              string
 	refreshToken, assertion                  string
+	user                                     *jwt // the assertion, once read
 	subjectToken, subjectType, requestedType string
 }
 
@@ -58,19 +51,21 @@ func (s *Server) createTokenWithIAM(r *request) *answer {
 	if err := r.problem("clientId", "grantType"); err != nil {
 		return oidcError(wire.TypeInvalidRequest, err.Error())
 	}
-	if s.Region != "" && by.region != s.Region {
-		endpoint, _ := wire.EndpointFor(s.Region, false, false)
-		return oidcException(exception{
-			Type: wire.TypeInvalidRequestRegion, Description: "The instance of IAM Identity Center is in another region",
-			Region: s.Region, Endpoint: endpoint,
-		})
-	}
 	var problem *answer
-	if in.app, problem = s.application(r.clientID); problem != nil {
+	in.app, problem = s.application(r.clientID)
+	if elsewhere := s.checkRegion(in.app, by.region); elsewhere != nil {
+		return elsewhere
+	}
+	if problem != nil {
 		return problem
 	}
 	if r.op != CreateTokenWithIAM && !in.app.mayUse(m.text("grantType")) {
 		return oidcError(wire.TypeUnauthorizedClient, "The grant type is not configured for the application")
+	}
+	if r.op == CreateTokenWithIAMJWTBearer { // before the lock: the issuer may have to be asked
+		if problem = s.readAssertion(r.http.Context(), &in); problem != nil {
+			return problem
+		}
 	}
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
@@ -100,6 +95,9 @@ func (s *Server) iamCode(in iamRequest) *answer {
 	if !ok {
 		return invalidScope()
 	}
+	if !in.app.assigned(s.userName()) {
+		return notAssigned()
+	}
 	c.session = s.newSession(in.now, in.app.ARN, scopes, c.startURL)
 	return s.iamAnswer(in.now, c.session, scopes, s.issueRefreshToken(c.session))
 }
@@ -120,22 +118,39 @@ func (s *Server) iamRefresh(in iamRequest) *answer {
 	return s.iamAnswer(in.now, t.session, scopes, s.nextRefreshToken(t, in.refreshToken))
 }
 
-// iamJWTBearer exchanges the JWT of a trusted token issuer (RFC 7523). The
-// caller holds mu.
-func (s *Server) iamJWTBearer(in iamRequest) *answer {
+// readAssertion reads and checks the assertion of the JWT bearer grant. The
+// caller does not hold mu.
+func (s *Server) readAssertion(ctx context.Context, in *iamRequest) *answer {
 	if in.assertion == "" {
 		return oidcError(wire.TypeInvalidRequest, "missing assertion")
 	}
-	assertion, err := readJWT(in.assertion, in.now, s.AssertionKey)
-	if err != nil {
+	var err error
+	in.user, err = s.readJWT(ctx, in.assertion, in.now)
+	var unreachable *keysError
+	switch {
+	case errors.As(err, &unreachable):
+		return oidcError(wire.TypeInternalServer, err.Error())
+	case err != nil:
 		return oidcError(wire.TypeInvalidGrant, "Invalid assertion provided: "+err.Error())
+	}
+	return nil
+}
+
+// iamJWTBearer exchanges the JWT of a trusted token issuer (RFC 7523). The
+// caller holds mu.
+func (s *Server) iamJWTBearer(in iamRequest) *answer {
+	if !s.present(in.now, in.app.ARN, in.user) {
+		return oidcError(wire.TypeInvalidGrant, "Invalid assertion provided: it was presented before")
 	}
 	scopes, ok := narrowed(in.app.scopes(), in.scopes)
 	if !ok {
 		return invalidScope()
 	}
+	if !in.app.assigned(in.user.subject) {
+		return notAssigned()
+	}
 	sess := s.newSession(in.now, in.app.ARN, scopes, s.startURL())
-	sess.user, sess.issuer = assertion.subject, assertion.issuer
+	sess.user, sess.issuer = in.user.subject, in.user.issuer
 	refreshToken := ""
 	if s.JWTBearerRefreshTokens {
 		refreshToken = s.issueRefreshToken(sess)
@@ -164,6 +179,9 @@ func (s *Server) iamTokenExchange(in iamRequest) *answer {
 	scopes, ok := narrowed(in.app.scopes(), in.scopes)
 	if !ok {
 		return invalidScope()
+	}
+	if !in.app.assigned(subject.session.user) {
+		return notAssigned()
 	}
 	sess := s.newSession(in.now, in.app.ARN, scopes, subject.session.startURL)
 	sess.user, sess.issuer = subject.session.user, subject.session.issuer
@@ -203,7 +221,7 @@ func (s *Server) iamAnswer(now time.Time, sess *session, scopes []string, refres
 	identity := ""
 	if slices.Contains(scopes, scopeIdentityContext) {
 		identity = randomContext()
-		s.state.contexts.put(identity, &identityContext{user: sess.user, issuer: sess.issuer, application: sess.clientID, expires: access.expires}, maxTokens)
+		s.state.contexts.put(identity, &identityContext{sess.identity(), access.expires}, maxTokens)
 		out.Details = &details{identity}
 	}
 	if slices.Contains(scopes, scopeOpenID) {
@@ -214,9 +232,8 @@ func (s *Server) iamAnswer(now time.Time, sess *session, scopes []string, refres
 
 // identityContext is what an identity context stands for until it expires.
 type identityContext struct {
-	user, issuer string
-	application  string // its ARN
-	expires      time.Time
+	Identity
+	expires time.Time
 }
 
 // idTokenClaims are those of OpenID Connect Core section 2, and the identity
@@ -233,50 +250,6 @@ func idTokenClaims(now time.Time, sess *session, expires time.Time, identity str
 		"https://identitycenter.amazonaws.com/" + instanceID(sess.clientID), sess.user, sess.clientID,
 		now.Unix(), expires.Unix(), identity,
 	}
-}
-
-// application returns the application with that ARN.
-func (s *Server) application(arn string) (Application, *answer) {
-	if !isApplicationARN(arn) {
-		return Application{}, oidcError(wire.TypeInvalidRequest, "clientId is not the ARN of an application")
-	}
-	if s.Applications == nil {
-		return Application{ARN: arn}, nil
-	}
-	i := slices.IndexFunc(s.Applications, func(a Application) bool { return a.ARN == arn })
-	if i < 0 {
-		return Application{}, oidcError(wire.TypeInvalidClient, "Invalid client provided")
-	}
-	return s.Applications[i], nil
-}
-
-func isApplicationARN(s string) bool {
-	a := parseARN(s)
-	p := strings.Split(a.resource, "/")
-	return a.service == "sso" && a.region == "" && isAccount(a.account) && len(s) <= 256 &&
-		len(p) == 3 && p[0] == "application" && isWord(instanceID(s), "-.") && strings.HasPrefix(p[2], "apl-") && isWord(p[2][4:], "")
-}
-
-// instanceID returns the instance of Identity Center that an application
-// belongs to, "" where its ARN names none.
-func instanceID(application string) string {
-	_, rest, _ := strings.Cut(application, ":application/")
-	id, _, _ := strings.Cut(rest, "/")
-	if !strings.HasPrefix(id, "ssoins-") && !strings.HasPrefix(id, "ins-") {
-		return ""
-	}
-	return id
-}
-
-func (a Application) mayUse(grantType string) bool {
-	return a.GrantTypes == nil || slices.Contains(a.GrantTypes, grantType)
-}
-
-func (a Application) scopes() []string {
-	if a.Scopes == nil {
-		return []string{scopeOpenID, "aws", scopeIdentityContext}
-	}
-	return a.Scopes
 }
 
 // narrowed returns the scopes that are granted: all, or those asked for. It
@@ -298,6 +271,9 @@ func narrowed(all, asked []string) (granted []string, ok bool) {
 
 func invalidScope() *answer { return oidcError(wire.TypeInvalidScope, "Invalid scope provided") }
 
+// notAssigned says as little as the service does.
+func notAssigned() *answer { return oidcError(wire.TypeAccessDenied, "Access denied") }
+
 // oidcAnswer is what SSO OIDC says. These exceptions are not of its model, and
 // have a message in place of the members that its own have; ExpiredTokenException
 // is not the one of that name that ends a device authorization.
@@ -306,7 +282,10 @@ func (e *authError) oidcAnswer() *answer {
 		authMissing: "MissingAuthenticationTokenException", authIncomplete: "IncompleteSignatureException",
 		authUnknown: "UnrecognizedClientException", authExpired: wire.TypeExpiredToken, authMismatch: "InvalidSignatureException",
 	}[e.kind]
-	return oidcAnswer(http.StatusForbidden, typ, struct {
-		Message string `json:"message"`
-	}{e.message})
+	return oidcAnswer(http.StatusForbidden, typ, messageOnly{e.message})
+}
+
+// messageOnly is the body of what AWS answers for every service alike.
+type messageOnly struct {
+	Message string `json:"message"`
 }

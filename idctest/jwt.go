@@ -2,6 +2,7 @@ package idctest
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -58,17 +59,20 @@ type jwt struct {
 	audience        []string
 	expires         time.Time
 	notBefore       time.Time // zero: since ever
+	id              string    // "": it may be presented again
 
 	algorithm string
+	keyID     string // "": not said
 	signed    string // what the signature is over
 	signature []byte
 }
 
 var errJWTExpired = errors.New("it has expired")
 
-// readJWT reads a JWT that is valid now, and signed by the holder of key unless
-// that is nil. Its errors say what is wrong and show nothing of the token.
-func readJWT(token string, now time.Time, key crypto.PublicKey) (*jwt, error) {
+// readJWT reads a JWT that is valid now, of an issuer that is trusted. Its
+// errors say what is wrong and show nothing of the token. The caller does not
+// hold mu.
+func (s *Server) readJWT(ctx context.Context, token string, now time.Time) (*jwt, error) {
 	t, err := parseJWT(token)
 	if err != nil {
 		return nil, err
@@ -80,9 +84,11 @@ func readJWT(token string, now time.Time, key crypto.PublicKey) (*jwt, error) {
 		return nil, errors.New("it lacks the claim exp")
 	case now.Before(t.notBefore):
 		return nil, errors.New("it is not valid yet")
-	case key != nil && !t.signedBy(key):
-		return nil, errors.New("its signature is not the issuer's")
-	case !now.Before(t.expires):
+	}
+	if err := s.checkTrust(ctx, t); err != nil {
+		return nil, err
+	}
+	if !now.Before(t.expires) {
 		return nil, errJWTExpired
 	}
 	return t, nil
@@ -104,8 +110,8 @@ func parseJWT(token string) (*jwt, error) {
 	signature, err := base64.RawURLEncoding.Strict().DecodeString(parts[2])
 	t := &jwt{
 		issuer: claims.text("iss"), subject: claims.text("sub"), audience: claims.textOrList("aud"),
-		expires: claims.numericDate("exp"), notBefore: claims.numericDate("nbf"),
-		algorithm: header.text("alg"), signed: parts[0] + "." + parts[1], signature: signature,
+		expires: claims.numericDate("exp"), notBefore: claims.numericDate("nbf"), id: claims.text("jti"),
+		algorithm: header.text("alg"), keyID: header.text("kid"), signed: parts[0] + "." + parts[1], signature: signature,
 	}
 	if header.err == nil {
 		header.err = claims.err

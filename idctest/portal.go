@@ -28,7 +28,7 @@ func (s *Server) getRoleCredentials(r *request) *answer {
 		return forbidden()
 	}
 	expires := now.Truncate(time.Second).Add(wholeSeconds(s.RoleCredentialsLifetime, time.Hour))
-	id, c := s.issueCredential(permissionSetRole(account, role), t.session.user, expires)
+	id, c := s.issueCredential(permissionSetRole(account, role), t.session.user, expires, t.session.identity())
 	type roleCredentials struct {
 		AccessKeyID     string `json:"accessKeyId"`
 		SecretAccessKey string `json:"secretAccessKey"`
@@ -123,11 +123,12 @@ func (s *Server) userInfo(r *request) *answer {
 	}
 	return jsonAnswer(struct {
 		Subject  string `json:"sub"`
+		Issuer   string `json:"iss,omitempty"` // of the JWT that named the subject
 		StartURL string `json:"start_url"`
 		ClientID string `json:"client_id"`
 		Scope    string `json:"scope"`
 		Expires  int64  `json:"exp"`
-	}{t.session.user, t.session.startURL, t.session.clientID, strings.Join(t.scopes, " "), t.expires.Unix()})
+	}{t.session.user, t.session.issuer, t.session.startURL, t.session.clientID, strings.Join(t.scopes, " "), t.expires.Unix()})
 }
 
 func challenge(errType, header string) *answer {
@@ -138,10 +139,11 @@ func challenge(errType, header string) *answer {
 }
 
 // portalToken returns the access token of a portal request, nil where it is
-// not good. The caller holds mu.
+// not good: an application's has to have the scope for the portal. The caller
+// holds mu.
 func (s *Server) portalToken(now time.Time, r *request) *accessToken {
 	t := s.state.accessTokens.get(r.http.Header.Get("x-amz-sso_bearer_token"))
-	if !t.live(now) {
+	if !t.live(now) || isApplicationARN(t.session.clientID) && !slices.Contains(t.scopes, scopePortal) {
 		return nil
 	}
 	return t

@@ -57,8 +57,9 @@ type Server struct {
 
 	// Region is what Issue reports as the session's region; the default is
 	// "us-east-1". Where it is set, CreateTokenWithIAM answers requests signed
-	// for another region with InvalidRequestRegionException. Other requests
-	// are answered whatever region their host names.
+	// for another region with InvalidRequestRegionException, but for an
+	// Application that has a Region of its own. Other requests are answered
+	// whatever region their host names.
 	Region string
 	// StartURLs are the access portal URLs that StartDeviceAuthorization
 	// accepts, and /authorize as the issuerUrl of the client's registration; a
@@ -77,8 +78,12 @@ type Server struct {
 	// JWTBearerRefreshTokens makes the JWT bearer grant answer with a refresh
 	// token. Nobody outside AWS knows whether the service does so always.
 	JWTBearerRefreshTokens bool
-	// AssertionKey verifies the JWTs of other issuers: assertions of the JWT
-	// bearer grant, and web identity tokens. It is an *rsa.PublicKey (RS256,
+	// TrustedIssuers are those whose JWTs are accepted: as assertions of the JWT
+	// bearer grant, and as web identity tokens. nil accepts those of any issuer
+	// for any audience, signed with AssertionKey.
+	TrustedIssuers []TrustedIssuer
+	// AssertionKey verifies the JWTs of every issuer, where TrustedIssuers is
+	// nil. It is an *rsa.PublicKey (RS256,
 	// RS384, RS512) or an *ecdsa.PublicKey (ES256, ES384, ES512). nil accepts
 	// any signature.
 	AssertionKey crypto.PublicKey

@@ -14,13 +14,14 @@ import (
 
 // Bounds of what a Server remembers. When a table is full its oldest row goes.
 const (
-	maxClients = 10_000
-	maxDevices = 10_000
-	maxCodes   = 10_000  // authorization codes
-	maxTokens  = 1 << 17 // access tokens; refresh tokens; identity contexts; credentials of roles
-	maxKeys    = 10_000  // access keys that were added
-	maxLog     = 1024    // requests; roles assumed
-	maxBody    = 1 << 20 // bytes of a request's body
+	maxClients    = 10_000
+	maxDevices    = 10_000
+	maxCodes      = 10_000  // authorization codes
+	maxTokens     = 1 << 17 // access tokens; refresh tokens; identity contexts; credentials of roles
+	maxKeys       = 10_000  // access keys that were added
+	maxAssertions = 1 << 17 // assertions that were presented
+	maxLog        = 1024    // requests; roles assumed
+	maxBody       = 1 << 20 // bytes of a request's body
 )
 
 // state is what a Server remembers. mu guards all of it and is never held
@@ -42,10 +43,14 @@ type state struct {
 	formToken   string            // shows that a decision comes from the page of /authorize; "": none was shown yet
 	idTokenKey  *ecdsa.PrivateKey // nil: none was needed yet
 
+	presented  presentedSet           // assertions with an ID
+	issuerKeys map[string][]issuerKey // that were fetched, by issuer
+
 	faults   map[Operation][]Fault
 	buckets  map[Operation]*bucket
 	counters map[Operation]*counter
 	reuses   int
+	replays  int
 	log      ring[Entry]
 	assumed  ring[AssumedRole]
 }

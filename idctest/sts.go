@@ -2,6 +2,7 @@ package idctest
 
 import (
 	"encoding/xml"
+	"errors"
 	"net/http"
 )
 
@@ -68,10 +69,13 @@ func (s *Server) assumeRoleWithWebIdentity(r *request) *answer {
 		return stsFailure(r, stsValidation, problem)
 	}
 	now := s.now()
-	identity, err := readJWT(token, now, s.AssertionKey)
+	identity, err := s.readJWT(r.http.Context(), token, now)
+	var unreachable *keysError
 	switch {
 	case err == errJWTExpired:
 		return stsFailure(r, stsExpiredAssertion, "Token expired: the current date/time must be before the expiration date/time")
+	case errors.As(err, &unreachable):
+		return stsFailure(r, stsIDPCommunication, err.Error())
 	case err != nil:
 		return stsFailure(r, stsInvalidIdentity, "The web identity token can't be used: "+err.Error())
 	}
