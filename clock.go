@@ -16,6 +16,9 @@ func (i instant) add(d time.Duration) instant {
 	return instant{wall: i.wall + int64(d), mono: i.mono + int64(d)}
 }
 
+// since returns how long before i the instant t was, on the monotonic clock.
+func (i instant) since(t instant) time.Duration { return time.Duration(i.mono - t.mono) }
+
 // time returns the wall clock's reading.
 func (i instant) time() time.Time { return time.Unix(0, i.wall) }
 

@@ -150,13 +150,8 @@ func (c *Config) complete() error {
 	if c.Endpoints.OIDC == "" {
 		c.Endpoints.OIDC = oidc
 	}
-	if _, err := wire.CheckEndpoint(c.Endpoints.OIDC); err != nil {
-		return badConfig("Endpoints.OIDC", c.Endpoints.OIDC, endpointAdvice, err)
-	}
-	if c.Endpoints.Portal != "" {
-		if _, err := wire.CheckEndpoint(c.Endpoints.Portal); err != nil {
-			return badConfig("Endpoints.Portal", c.Endpoints.Portal, endpointAdvice, err)
-		}
+	if err := c.Endpoints.check(); err != nil {
+		return err
 	}
 	if c.Grant != GrantAuto && c.Grant != GrantDevice {
 		return badConfig("Grant", fmt.Sprint(int(c.Grant)), "use one of the Grant constants", nil)
@@ -176,6 +171,20 @@ func (c *Config) complete() error {
 	}
 	if c.LoginHint == "" {
 		c.LoginHint = "call Login"
+	}
+	return nil
+}
+
+// check checks the endpoints; that of the portal may be empty.
+func (e Endpoints) check() error {
+	if _, err := wire.CheckEndpoint(e.OIDC); err != nil {
+		return badConfig("Endpoints.OIDC", e.OIDC, endpointAdvice, err)
+	}
+	if e.Portal == "" {
+		return nil
+	}
+	if _, err := wire.CheckEndpoint(e.Portal); err != nil {
+		return badConfig("Endpoints.Portal", e.Portal, endpointAdvice, err)
 	}
 	return nil
 }

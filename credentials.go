@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/service/sso"
-	"github.com/aws/aws-sdk-go-v2/service/sso/types"
 
 	"github.com/awsoidc/awsoidc/wire"
 )
@@ -31,11 +27,9 @@ const roleTimeout = lockWait + lockHold
 type RoleCredentials struct {
 	source      *TokenSource
 	role        roleKey
-	portal      *sso.Client
+	portal      portal
 	credentials renewal[aws.Credentials]
 }
-
-type roleKey struct{ accountID, roleName string }
 
 // RoleCredentials returns credentials of a role that the session's person is
 // assigned to, in an account of 12 digits. It sends nothing. The same
@@ -47,11 +41,7 @@ func (s *TokenSource) RoleCredentials(accountID, roleName string) *RoleCredentia
 	if r := s.roles[key]; r != nil {
 		return r
 	}
-	options := sso.Options{Region: s.cfg.Region, HTTPClient: s.http}
-	if s.cfg.Endpoints.Portal != "" {
-		options.BaseEndpoint = &s.cfg.Endpoints.Portal
-	}
-	r := &RoleCredentials{source: s, role: key, portal: sso.New(options)}
+	r := &RoleCredentials{source: s, role: key, portal: newPortal(s.cfg.Region, s.cfg.Endpoints.Portal, s.http)}
 	r.credentials.rules = &s.rules
 	if !s.closed {
 		s.roles[key] = r
@@ -70,9 +60,7 @@ func (r *RoleCredentials) Retrieve(ctx context.Context) (aws.Credentials, error)
 	if err != nil {
 		return aws.Credentials{}, err
 	}
-	c := l.value
-	c.Expires = r.credentials.askAgain(l)
-	return c, nil
+	return toAskAgain(&r.credentials, l), nil
 }
 
 // Current returns what Retrieve does, but with the true expiry, for those who
@@ -89,12 +77,7 @@ func (r *RoleCredentials) Current(ctx context.Context) (aws.Credentials, error) 
 // not expired yet: their Expires only says when to ask again. It implements
 // aws.HandleFailRefreshCredentialsCacheStrategy.
 func (r *RoleCredentials) HandleFailToRefresh(_ context.Context, previous aws.Credentials, err error) (aws.Credentials, error) {
-	l := r.credentials.current.Load()
-	if l == nil || l.value.AccessKeyID != previous.AccessKeyID || r.source.rules.now().reached(l.expiresAt) {
-		return aws.Credentials{}, err
-	}
-	previous.Expires = r.credentials.askAgain(l)
-	return previous, nil
+	return stillValid(&r.credentials, previous, err)
 }
 
 // AdjustExpiresBy keeps Expires as it is, whatever the ExpiryWindow of the
@@ -143,7 +126,7 @@ func (r *RoleCredentials) renew(ctx context.Context, _ *lease[aws.Credentials]) 
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.fetch(ctx, token.value.accessToken)
+	c, err := r.portal.credentials(ctx, token.value.accessToken, r.role, r.source.rules.now())
 	if isUnauthorized(err) {
 		r.source.Invalidate(string(token.value.accessToken))
 		next, tokenErr := r.source.tokens.get(ctx, r.source)
@@ -151,90 +134,39 @@ func (r *RoleCredentials) renew(ctx context.Context, _ *lease[aws.Credentials]) 
 			return nil, tokenErr
 		}
 		if next.value.accessToken != token.value.accessToken {
-			c, err = r.fetch(ctx, next.value.accessToken)
+			c, err = r.portal.credentials(ctx, next.value.accessToken, r.role, r.source.rules.now())
 		}
 	}
 	if err != nil {
-		return nil, r.explain(err)
+		return nil, r.role.explain(err, ErrLoginRequired, "to sign in, "+r.source.cfg.LoginHint)
 	}
-	now := r.source.rules.now()
+	return leaseCredentials(c, r.source.rules.now()), nil
+}
+
+// leaseCredentials computes when credentials are to be replaced.
+func leaseCredentials(c aws.Credentials, now instant) *lease[aws.Credentials] {
 	expires := now.at(c.Expires)
-	lifetime := c.Expires.Sub(now.time())
 	return &lease[aws.Credentials]{
 		value:     c,
 		expiresAt: expires,
-		refreshAt: expires.add(-lead(lifetime, wire.Secret(c.AccessKeyID))),
-	}, nil
+		refreshAt: expires.add(-lead(c.Expires.Sub(now.time()), wire.Secret(c.AccessKeyID))),
+	}
 }
 
-func (r *RoleCredentials) fetch(ctx context.Context, accessToken wire.Secret) (aws.Credentials, error) {
-	token := string(accessToken)
-	out, err := r.portal.GetRoleCredentials(ctx, &sso.GetRoleCredentialsInput{
-		AccessToken: &token,
-		AccountId:   &r.role.accountID,
-		RoleName:    &r.role.roleName,
-	})
-	if err != nil {
-		return aws.Credentials{}, &portalError{text: wire.Redact(err.Error(), accessToken), err: err}
-	}
-	c := out.RoleCredentials
-	if c == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" {
-		return aws.Credentials{}, errors.New("the portal's answer holds no credentials")
-	}
-	expires := time.UnixMilli(c.Expiration).UTC()
-	left := expires.Sub(r.source.rules.now().time())
-	if left <= 0 || left > wire.MaxExpiresIn {
-		return aws.Credentials{}, fmt.Errorf("the portal's credentials expire at %v, which can't be right: check this machine's clock", expires)
-	}
-	return aws.Credentials{
-		AccessKeyID:     aws.ToString(c.AccessKeyId),
-		SecretAccessKey: aws.ToString(c.SecretAccessKey),
-		SessionToken:    aws.ToString(c.SessionToken),
-		CanExpire:       true,
-		Expires:         expires,
-		Source:          credentialsSource,
-		AccountID:       r.role.accountID,
-	}, nil
+// toAskAgain returns l's credentials for a cache that asks again only when they
+// expire.
+func toAskAgain(r *renewal[aws.Credentials], l *lease[aws.Credentials]) aws.Credentials {
+	c := l.value
+	c.Expires = r.askAgain(l)
+	return c
 }
 
-// explain says what a refusal of the portal means, and what to do.
-func (r *RoleCredentials) explain(err error) error {
-	f := &failure{
-		what:   fmt.Sprintf("no credentials for role %s in account %s", wire.Redact(r.role.roleName), wire.Redact(r.role.accountID)),
-		cause:  err,
-		advice: "check the network, the region and the endpoint",
+// stillValid returns previous, which r gave to a cache, while they are valid,
+// and err afterwards.
+func stillValid(r *renewal[aws.Credentials], previous aws.Credentials, err error) (aws.Credentials, error) {
+	l := r.current.Load()
+	if l == nil || l.value.AccessKeyID != previous.AccessKeyID || r.rules.now().reached(l.expiresAt) {
+		return aws.Credentials{}, err
 	}
-	switch status(err) {
-	case http.StatusUnauthorized:
-		f.kind, f.advice = ErrLoginRequired, "the session was ended or belongs to another region; to sign in, "+r.source.cfg.LoginHint
-	case http.StatusForbidden:
-		f.kind, f.advice = ErrNotAssigned, "check the role's name and the account, and that the person is assigned to it"
-	case http.StatusBadRequest:
-		f.advice = "check the account, of 12 digits, and the role's name"
-	case http.StatusTooManyRequests:
-		f.advice = "the portal is asked too often: try again later"
-	}
-	return f
-}
-
-// portalError is an error of the SDK, without what its text should not show.
-type portalError struct {
-	text string
-	err  error
-}
-
-func (e *portalError) Error() string { return e.text }
-func (e *portalError) Unwrap() error { return e.err }
-
-func isUnauthorized(err error) bool {
-	_, ok := errors.AsType[*types.UnauthorizedException](err)
-	return ok || status(err) == http.StatusUnauthorized
-}
-
-// status returns the HTTP status of an error of the SDK, or 0.
-func status(err error) int {
-	if e, ok := errors.AsType[*awshttp.ResponseError](err); ok {
-		return e.HTTPStatusCode()
-	}
-	return 0
+	return toAskAgain(r, l), nil
 }

@@ -27,6 +27,9 @@ const (
 	// maxPollBackoff bounds what failures add to the polling interval for a
 	// while.
 	maxPollBackoff = 30 * time.Second
+	// maxPollRetryAfter bounds how far a poll obeys Retry-After: a person waits,
+	// and the code runs out.
+	maxPollRetryAfter = time.Minute
 )
 
 // signIn is a sign-in under way. It ends with its last waiter.
@@ -196,7 +199,7 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 		case isType(err, wire.TypeExpiredToken):
 			return s.codeExpired(err)
 		case isType(err, wire.TypeAccessDenied):
-			return s.signInFailed("", err)
+			return s.signInFailed("the sign-in was refused", err)
 		case isType(err, wire.TypeInvalidClient):
 			s.refuseClient(reg.clientID)
 			return s.signInFailed("sign-in failed", err)
@@ -204,7 +207,7 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 			// The device code stays valid whatever became of this poll.
 			delay = min(2*delay, interval+maxPollBackoff)
 			if e, ok := errors.AsType[*wire.Error](err); ok {
-				delay = max(delay, e.RetryAfter)
+				delay = max(delay, min(e.RetryAfter, maxPollRetryAfter))
 			}
 		default:
 			return s.signInFailed("sign-in failed", err)
@@ -352,8 +355,10 @@ func (s *TokenSource) register(ctx context.Context) (*registration, error) {
 
 // repeat sends a request up to maxSends times. It is for those that do no harm
 // when they are carried out twice: a registration or a device code that nobody
-// uses runs out by itself.
+// uses runs out by itself. A person waits for it: it takes sendBudget at most.
 func repeat(ctx context.Context, send func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sendBudget)
+	defer cancel()
 	for sends := 1; ; sends++ {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, sendTimeout)

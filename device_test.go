@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -329,4 +330,26 @@ func editJSON(t *testing.T, file string, edit func(map[string]any)) map[string]a
 		t.Fatal(err)
 	}
 	return m
+}
+
+// A service that asks for a day's patience has it for a minute at most: a
+// person waits.
+func TestSignInObeysRetryAfterWithinBounds(t *testing.T) {
+	for _, op := range []idctest.Operation{idctest.RegisterClient, idctest.StartDeviceAuthorization, idctest.CreateTokenDeviceCode} {
+		t.Run(string(op), func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				srv := idctest.New()
+				srv.Inject(op, idctest.Fault{Status: 503, Header: http.Header{"Retry-After": {"86400"}}})
+				src := newSource(t, srv)
+				begin := time.Now()
+				err := src.Login(t.Context())
+				if d := time.Since(begin); d > 2*time.Minute {
+					t.Errorf("Login took %v", d)
+				}
+				if op == idctest.CreateTokenDeviceCode && err != nil {
+					t.Errorf("approved, and %v", err)
+				}
+			})
+		})
+	}
 }

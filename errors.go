@@ -21,8 +21,8 @@ var (
 	// store.
 	ErrLoginRequired = errors.New("awsoidc: sign-in required")
 	// ErrAccessDenied means that the person, or an administrator's policy,
-	// refused the sign-in.
-	ErrAccessDenied = errors.New("awsoidc: sign-in was denied")
+	// refused the sign-in or the exchange.
+	ErrAccessDenied = errors.New("awsoidc: access was denied")
 	// ErrCodeExpired means that nobody approved the sign-in in time.
 	ErrCodeExpired = errors.New("awsoidc: sign-in was not approved in time")
 	// ErrNoPrompt means that Login was called without a Config.Prompt.
@@ -30,11 +30,30 @@ var (
 	// ErrNotAssigned means that the portal refuses role credentials: the
 	// person is not assigned to that role in that account.
 	ErrNotAssigned = errors.New("awsoidc: role not assigned")
+	// ErrReauthRequired means that an Exchanger has nothing left to get an
+	// identity's tokens with: the user must bring a new assertion.
+	ErrReauthRequired = errors.New("awsoidc: the user must authenticate again")
+	// ErrSubjectMismatch means that an assertion is not of the Subject that it
+	// was given for. It was not sent.
+	ErrSubjectMismatch = errors.New("awsoidc: the assertion is another user's")
+	// ErrThrottled means that a service is asked too often. RetryAt tells when
+	// to try again.
+	ErrThrottled = errors.New("awsoidc: too many requests")
 	// ErrConfig means that a Config can't be used as it is.
 	ErrConfig = errors.New("awsoidc: invalid configuration")
-	// ErrClosed means that the TokenSource was closed.
-	ErrClosed = errors.New("awsoidc: token source is closed")
+	// ErrClosed means that the TokenSource or the Exchanger was closed.
+	ErrClosed = errors.New("awsoidc: closed")
 )
+
+// RetryAt returns when what failed with err may be tried again, where that is
+// known: with ErrThrottled, and with a failure that is remembered for a while.
+func RetryAt(err error) (at time.Time, ok bool) {
+	f, ok := errors.AsType[*failure](err)
+	if !ok || f.retry.IsZero() {
+		return time.Time{}, false
+	}
+	return f.retry, true
+}
 
 // failure is an error of this package: what happened, why, and what to do.
 type failure struct {

@@ -15,6 +15,7 @@ func TestImports(t *testing.T) {
 		sdk    = "github.com/aws/aws-sdk-go-v2/"
 		smithy = "github.com/aws/smithy-go"
 		oauth2 = "golang.org/x/oauth2"
+		xsync  = "github.com/puzpuzpuz/xsync/v4"
 	)
 	for pkg, allowed := range map[string][]string{
 		"/wire":                {},
@@ -26,16 +27,16 @@ func TestImports(t *testing.T) {
 		"/internal/atomicfile": {"golang.org/x/sys"},
 		"": {
 			module + "/wire", module + "/cache", module + "/internal/",
-			"github.com/hashicorp/golang-lru/v2", "golang.org/x/sys", oauth2, smithy,
+			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", oauth2, smithy,
 			sdk + "aws", sdk + "internal/", sdk + "service/sso", sdk + "service/sts", sdk + "service/internal/",
 		},
 		"/prompt": {
 			module, module + "/wire", module + "/cache", module + "/internal/",
-			"github.com/hashicorp/golang-lru/v2", "golang.org/x/sys", oauth2, smithy, sdk, "github.com/cli/browser",
+			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", oauth2, smithy, sdk, "github.com/cli/browser",
 		},
 		"/profile": {
 			module, module + "/wire", module + "/cache", module + "/internal/",
-			"github.com/hashicorp/golang-lru/v2", "golang.org/x/sys", oauth2, smithy, sdk,
+			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", oauth2, smithy, sdk,
 		},
 	} {
 		t.Run("root"+pkg, func(t *testing.T) {

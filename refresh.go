@@ -317,10 +317,16 @@ func (r *refresh) changedMeanwhile(ctx context.Context, stored *session, patienc
 // mayResend reports whether a refresh that failed with err may be sent again.
 func mayResend(err error) bool {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		return e.Type == wire.TypeSlowDown || e.StatusCode == 429 || e.StatusCode >= 500 || errors.Is(e, wire.ErrResponse) && e.StatusCode < 300
+		return isThrottle(err) || e.StatusCode >= 500 || errors.Is(e, wire.ErrResponse) && e.StatusCode < 300
 	}
 	_, sent := errors.AsType[*wire.SendError](err)
 	return sent
+}
+
+// isThrottle reports whether the service says that it is asked too often.
+func isThrottle(err error) bool {
+	e, ok := errors.AsType[*wire.Error](err)
+	return ok && (e.Type == wire.TypeSlowDown || e.StatusCode == 429)
 }
 
 func resendDelay(sends int, err error) time.Duration {

@@ -100,10 +100,25 @@ type renewer[T any] interface {
 	renewFailed(error)
 }
 
+// fresh returns the present lease if it is not due, or nil.
+func (r *renewal[T]) fresh() *lease[T] {
+	if l := r.current.Load(); l != nil && !r.rules.now().reached(l.refreshAt) {
+		return l
+	}
+	return nil
+}
+
+// busy reports whether a renew is under way.
+func (r *renewal[T]) busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.call != nil
+}
+
 // get returns a lease that has not expired. Where it has to be renewed, and
 // nobody does so yet, by does.
 func (r *renewal[T]) get(ctx context.Context, by renewer[T]) (*lease[T], error) {
-	if l := r.current.Load(); l != nil && !r.rules.now().reached(l.refreshAt) {
+	if l := r.fresh(); l != nil {
 		return l, nil
 	}
 	for {
@@ -312,6 +327,9 @@ func (t *trouble) lasts(now instant) bool { return t != nil && !now.reached(t.re
 
 // backoff returns when to try again after the last failure.
 func (t *trouble) backoff(now instant, most time.Duration) instant {
+	if most == maxWaitingBackoff && errors.Is(t.failure, ErrReauthRequired) {
+		return now // the next caller may have what this one had not
+	}
 	if f, ok := errors.AsType[*failure](t.failure); ok && !f.retry.IsZero() {
 		return now.at(f.retry)
 	}

@@ -137,7 +137,7 @@ func TestLoginDenied(t *testing.T) {
 	if err := m.idc.Deny(p.code); err != nil {
 		t.Fatal(err)
 	}
-	p.wait().failedAfterPrompt("sign-in was denied", "sign in again")
+	p.wait().failedAfterPrompt("the sign-in was refused", "sign in again")
 	m.keeps(old)
 }
 

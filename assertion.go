@@ -1,0 +1,322 @@
+package awsoidc
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+// Assertion is what a user's Identity shows the service when nothing better is
+// left: that the user signed in somewhere. Make one with JWT, JWTFunc,
+// IDTokenOf, AccessTokenOf, SubjectToken, SubjectTokenOf or Code. The zero
+// Assertion shows nothing. Printing one, with any verb, shows no secret.
+//
+// What works once is sent once: a code, and a JWT that has a "jti" or whose
+// fate is unknown since no answer came. After that only a new one helps.
+type Assertion struct {
+	grant string
+	fetch func(ctx context.Context) (wire.Secret, error)
+
+	redirectURI string // of a code
+	verifier    wire.Secret
+}
+
+// JWT is the JWT of a trusted token issuer, an ID token or an access token, for
+// the JWT bearer grant (RFC 7523). The Exchanger does not verify its signature,
+// the service does; the Subject it is given with must come from one that was
+// verified.
+func JWT(raw string) Assertion {
+	return Assertion{grant: wire.GrantJWTBearer, fetch: constant(raw)}
+}
+
+// JWTFunc is JWT of what f returns. f is called where the assertion is needed,
+// which it need not be, and should return a JWT that it has not returned
+// before. Its context ends after 10 s at most.
+func JWTFunc(f func(ctx context.Context) (string, error)) Assertion {
+	return Assertion{grant: wire.GrantJWTBearer, fetch: func(ctx context.Context) (wire.Secret, error) {
+		raw, err := f(ctx)
+		return wire.Secret(raw), err
+	}}
+}
+
+// IDTokenOf is JWT of the ID token of what src returns, its extra "id_token".
+// Where src has a method TokenContext(context.Context), that is called.
+func IDTokenOf(src oauth2.TokenSource) Assertion {
+	return Assertion{grant: wire.GrantJWTBearer, fetch: func(ctx context.Context) (wire.Secret, error) {
+		t, err := tokenOf(ctx, src)
+		if err != nil {
+			return "", err
+		}
+		raw, _ := t.Extra("id_token").(string)
+		if raw == "" {
+			return "", errors.New("the token source gave no id_token; ask its issuer for the scope openid, and note that a refresh may bring none")
+		}
+		return wire.Secret(raw), nil
+	}}
+}
+
+// AccessTokenOf is JWT of the access token of what src returns, which must be
+// a JWT. Where src has a method TokenContext(context.Context), that is called.
+func AccessTokenOf(src oauth2.TokenSource) Assertion {
+	return Assertion{grant: wire.GrantJWTBearer, fetch: accessTokenOf(src)}
+}
+
+// SubjectToken is an access token that Identity Center issued to another
+// application, in whose audience this one is, for the token exchange grant (RFC
+// 8693). It is opaque: that it is the Subject's can't be checked here.
+func SubjectToken(raw string) Assertion {
+	return Assertion{grant: wire.GrantTokenExchange, fetch: constant(raw)}
+}
+
+// SubjectTokenOf is SubjectToken of the access token of what src returns. Where
+// src has a method TokenContext(context.Context), that is called.
+func SubjectTokenOf(src oauth2.TokenSource) Assertion {
+	return Assertion{grant: wire.GrantTokenExchange, fetch: accessTokenOf(src)}
+}
+
+// Code is an authorization code of the application's own sign-in page, with
+// the redirect URI and the PKCE verifier of the authorization request (RFC
+// 7636). That it is the Subject's can't be checked here.
+func Code(code, redirectURI, verifier string) Assertion {
+	return Assertion{grant: wire.GrantAuthorizationCode, fetch: constant(code), redirectURI: redirectURI, verifier: wire.Secret(verifier)}
+}
+
+// Format writes the grant, whatever the verb and flags.
+func (a Assertion) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "awsoidc.Assertion(%s)", a.grant)
+}
+
+func constant(raw string) func(context.Context) (wire.Secret, error) {
+	return func(context.Context) (wire.Secret, error) { return wire.Secret(raw), nil }
+}
+
+func accessTokenOf(src oauth2.TokenSource) func(context.Context) (wire.Secret, error) {
+	return func(ctx context.Context) (wire.Secret, error) {
+		t, err := tokenOf(ctx, src)
+		if err != nil {
+			return "", err
+		}
+		return wire.Secret(t.AccessToken), nil
+	}
+}
+
+func tokenOf(ctx context.Context, src oauth2.TokenSource) (*oauth2.Token, error) {
+	if src == nil {
+		return nil, errors.New("there is no token source")
+	}
+	var t *oauth2.Token
+	var err error
+	if s, ok := src.(interface {
+		TokenContext(context.Context) (*oauth2.Token, error)
+	}); ok {
+		t, err = s.TokenContext(ctx)
+	} else {
+		t, err = src.Token()
+	}
+	if err == nil && t == nil {
+		err = errors.New("the token source gave no token")
+	}
+	return t, err
+}
+
+// proof is an assertion ready to be sent.
+type proof struct {
+	value      wire.Secret
+	print      string // what tells it apart from others
+	single     bool   // it works once
+	repeatable bool   // it may be sent again whatever became of it
+}
+
+// spentBy reports whether p must not be sent again after a request that ended
+// with err.
+func (p *proof) spentBy(err error) bool {
+	answer, _ := errors.AsType[*wire.Error](err)
+	switch {
+	case err == nil:
+		return p.single
+	case unspent(err):
+		return false
+	case answer == nil, answer.StatusCode >= 500, errors.Is(err, wire.ErrResponse), answer.Type == wire.TypeInvalidGrant:
+		return true
+	}
+	return p.single
+}
+
+// input returns the request that exchanges the assertion's value.
+func (a Assertion) input(application string, scopes []string, value wire.Secret) *wire.CreateTokenWithIAMInput {
+	in := &wire.CreateTokenWithIAMInput{ClientID: application, GrantType: a.grant, Scopes: scopes}
+	switch a.grant {
+	case wire.GrantJWTBearer:
+		in.Assertion = value
+	case wire.GrantTokenExchange:
+		in.SubjectToken, in.SubjectTokenType = value, wire.TokenTypeAccessToken
+	case wire.GrantAuthorizationCode:
+		in.Code, in.RedirectURI, in.CodeVerifier = value, a.redirectURI, a.verifier
+	}
+	return in
+}
+
+// prove fetches and checks the assertion for the subject.
+func (a Assertion) prove(ctx context.Context, subject Subject, audiences []string, now time.Time) (*proof, error) {
+	if a.fetch == nil {
+		return nil, reauth("there is no assertion", nil)
+	}
+	const fetchTimeout = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	value, err := a.fetch(ctx)
+	if err != nil {
+		return nil, reauth("the assertion could not be had", &hiddenError{err})
+	}
+	if !isToken(string(value)) {
+		return nil, reauth("the assertion is empty, too long, or has other than visible ASCII characters", nil)
+	}
+	p := &proof{
+		value:      value,
+		print:      fingerprint(value),
+		single:     a.grant == wire.GrantAuthorizationCode,
+		repeatable: a.grant == wire.GrantTokenExchange,
+	}
+	if a.grant != wire.GrantJWTBearer {
+		return p, nil
+	}
+	c, err := readClaims(value)
+	if err != nil {
+		return nil, reauth("the assertion "+err.Error(), nil)
+	}
+	p.single = c.ID != ""
+	return p, c.check(subject, audiences, now)
+}
+
+// claims are those of a JWT that this package looks at, unverified: they may
+// have it refused, and decide nothing else.
+type claims struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	Expires  float64  `json:"exp"`
+	ID       string   `json:"jti"`
+	Tenant   any      `json:"tid"`
+}
+
+// audience is a string or a list of strings (RFC 7519 section 4.1.3).
+type audience []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *audience) UnmarshalJSON(raw []byte) error {
+	if bytes.HasPrefix(raw, []byte(`"`)) {
+		*a = make(audience, 1)
+		return json.Unmarshal(raw, &(*a)[0])
+	}
+	return json.Unmarshal(raw, (*[]string)(a))
+}
+
+func readClaims(token wire.Secret) (*claims, error) {
+	parts := strings.Split(string(token), ".")
+	if len(parts) != 3 {
+		return nil, errors.New("is not a signed JWT")
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var c claims
+	if err != nil || json.Unmarshal(raw, &c) != nil {
+		return nil, errors.New("is not a JWT with the usual claims")
+	}
+	return &c, nil
+}
+
+func (c *claims) check(subject Subject, audiences []string, now time.Time) error {
+	switch {
+	case c.Issuer != subject.Issuer:
+		return mismatch("iss")
+	case c.Subject != subject.ID:
+		return mismatch("sub")
+	case c.Tenant != nil && subject.Tenant != "" && c.Tenant != subject.Tenant:
+		return mismatch("tid")
+	case c.Expires <= float64(now.Unix()):
+		return reauth("the assertion has expired", nil)
+	case len(audiences) > 0 && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(audiences, a) }):
+		return reauth("the assertion is for another audience", nil)
+	}
+	return nil
+}
+
+func mismatch(claim string) error {
+	return &failure{kind: ErrSubjectMismatch, what: "its " + claim + " is not the Subject's",
+		advice: "take the Subject from the same verified token as the assertion"}
+}
+
+// reauth says why an identity's ladder ends here.
+func reauth(what string, cause error) error {
+	return &failure{kind: ErrReauthRequired, what: what, cause: cause, advice: "let the user sign in again, and pass the new token"}
+}
+
+// hiddenError is an error of code that is not ours, which may show a token.
+type hiddenError struct{ err error }
+
+func (e *hiddenError) Error() string {
+	var r *oauth2.RetrieveError
+	if errors.As(e.err, &r) { // its text has the answer's body
+		return wire.Redact(fmt.Sprintf("the issuer answered %s", r.ErrorCode))
+	}
+	return wire.Redact(e.err.Error())
+}
+
+func (e *hiddenError) Unwrap() error { return e.err }
+
+// spentSet remembers the assertions that must not be sent again: at least the
+// last spentGeneration, and twice as many at most.
+type spentSet struct {
+	mu       sync.Mutex
+	now, old map[string]struct{}
+}
+
+// spentGeneration is more than the service takes in an hour.
+const spentGeneration = 1 << 16
+
+// add reports whether the assertion was not there. One that may be sent again
+// at will is never there.
+func (s *spentSet) add(p *proof) bool {
+	if p.repeatable {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hasLocked(p) {
+		return false
+	}
+	if s.now == nil || len(s.now) >= spentGeneration {
+		s.now, s.old = map[string]struct{}{}, s.now
+	}
+	s.now[p.print] = struct{}{}
+	return true
+}
+
+func (s *spentSet) remove(p *proof) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.now, p.print)
+	delete(s.old, p.print)
+}
+
+func (s *spentSet) has(p *proof) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hasLocked(p)
+}
+
+func (s *spentSet) hasLocked(p *proof) bool {
+	_, isNow := s.now[p.print]
+	_, isOld := s.old[p.print]
+	return isNow || isOld
+}

@@ -1,0 +1,320 @@
+package awsoidc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+const (
+	// exchangeTimeout bounds one attempt to obtain an identity's tokens, the
+	// wait for the store included.
+	exchangeTimeout = lockHold
+	// shortLead is how long before its expiry a token is replaced that can't
+	// be refreshed: exchanges of assertions are scarce.
+	shortLead = 3 * time.Minute
+	// denialPeriod is how long a denial is remembered: it takes a person to
+	// change it.
+	denialPeriod = 30 * time.Second
+)
+
+var (
+	errForgotten  = reauth("the identity was forgotten meanwhile", nil)
+	errUsedBefore = reauth("the assertion was used before", nil)
+)
+
+// A climb obtains an identity's tokens once. It implements renewer.
+type climb struct {
+	*Identity
+	entry   *entry
+	began   atomic.Bool
+	refused bool // a refresh token was
+}
+
+// renewFailed implements renewer.
+func (c *climb) renewFailed(err error) {
+	if !errors.Is(err, ErrReauthRequired) { // somebody will bring an assertion, or the identity ends
+		c.exchanger.warn("tokens of an identity not renewed; the present ones are still valid", c.subject, err)
+	}
+}
+
+// renew implements renewer.
+func (c *climb) renew(ctx context.Context, present *lease[*exchanged]) (*lease[*exchanged], error) {
+	c.began.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	var held *exchanged
+	if present != nil {
+		held = present.value
+	}
+	var next *exchanged
+	var err error
+	if c.exchanger.cfg.Store == nil {
+		next, err = c.descend(ctx, held, nil)
+	} else {
+		next, err = c.share(ctx, held)
+	}
+	if next == nil {
+		return nil, err
+	}
+	return c.lease(next), nil
+}
+
+// share is descend, once for all who share the store: they take over what one
+// of them obtained.
+func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) {
+	e := c.exchanger
+	key := e.key(c.subject)
+	if raw, err := e.cfg.Store.Get(ctx, key); err == nil {
+		if stored := decodeExchanged(raw, key); stored.after(held) && c.usable(stored, held == nil) {
+			c.observe(ctx, Event{Rung: RungStore})
+			return stored, nil
+		}
+	}
+	var next *exchanged
+	ran := false
+	err := e.cfg.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
+		ran = true
+		stored := decodeExchanged(old, key)
+		if stored.after(held) && c.usable(stored, false) {
+			next = stored
+			return nil, errUnchanged
+		}
+		if err := cache.NotWritable(ctx); err != nil && held != nil && c.usable(held, true) {
+			return nil, fmt.Errorf("awsoidc: not renewed, because what comes could not be saved: %w", err)
+		}
+		var err error
+		next, err = c.descend(ctx, held, stored)
+		switch {
+		case c.entry.forgotten.Load():
+			next = nil
+			return nil, cmp.Or(err, errForgotten)
+		case err == nil:
+			return next.encode(key), nil
+		case c.refused && stored != nil:
+			return stored.withoutRefreshToken().encode(key), err
+		}
+		return nil, err
+	})
+	switch {
+	case next != nil:
+		if err != nil && !errors.Is(err, errUnchanged) {
+			e.warn("tokens of an identity not saved; they are kept in memory", c.subject, err)
+		}
+		return next, nil
+	case ran:
+		return nil, err
+	}
+	// A refresh token must not be sent without the exclusive right to it. An
+	// assertion is this caller's own.
+	e.warn("the store can't be used; identities are served from assertions", c.subject, err)
+	next, exchangeErr := c.exchange(ctx, held)
+	if errors.Is(exchangeErr, ErrReauthRequired) {
+		return nil, &failure{what: "the store of identities can't be used, and no assertion was left", cause: err, advice: "see to the store"}
+	}
+	return next, exchangeErr
+}
+
+// usable reports whether t is valid, and not due unless due says so.
+func (c *climb) usable(t *exchanged, due bool) bool {
+	now, l := c.exchanger.rules.now(), c.lease(t)
+	return !now.reached(l.refreshAt) || due && !now.reached(l.expiresAt)
+}
+
+// lease computes when tokens are to be replaced.
+func (c *climb) lease(t *exchanged) *lease[*exchanged] {
+	now := c.exchanger.rules.now()
+	lifetime := t.expiresAt.Sub(t.issuedAt)
+	left := min(t.expiresAt.Sub(now.time()), lifetime)
+	ahead := lead(lifetime, t.accessToken)
+	if t.refreshToken == "" {
+		ahead = min(ahead, shortLead)
+	}
+	return &lease[*exchanged]{
+		value:     t,
+		expiresAt: now.add(left),
+		refreshAt: now.add(left - ahead),
+		seq:       c.exchanger.seq.Add(1),
+	}
+}
+
+// descend goes down the ladder: the refresh tokens that are known, the newest
+// first, then the assertion. Either of held and stored may be nil.
+func (c *climb) descend(ctx context.Context, held, stored *exchanged) (*exchanged, error) {
+	newest, other := held, stored
+	if stored.after(held) {
+		newest, other = stored, held
+	}
+	var refused error
+	for _, t := range []*exchanged{newest, other} {
+		if t == nil || t.refreshToken == "" || c.entry.isRetired(t.refreshToken) {
+			continue
+		}
+		next, err := c.refresh(ctx, t, newest.n)
+		if !isType(err, wire.TypeInvalidGrant) {
+			return next, err
+		}
+		c.entry.retire(t.refreshToken)
+		c.refused, refused = true, err
+	}
+	next, err := c.exchange(ctx, newest)
+	if f, ok := errors.AsType[*failure](err); ok && refused != nil && f.kind == ErrReauthRequired {
+		return nil, reauth("the service ended the user's session, and "+f.what, cmp.Or(f.cause, refused))
+	}
+	return next, err
+}
+
+// refresh exchanges the refresh token of t.
+func (c *climb) refresh(ctx context.Context, t *exchanged, n uint64) (*exchanged, error) {
+	sentAt := c.exchanger.rules.now().time()
+	out, err := c.send(ctx, RungRefresh, &wire.CreateTokenWithIAMInput{
+		ClientID:     c.exchanger.cfg.Application,
+		GrantType:    wire.GrantRefreshToken,
+		RefreshToken: t.refreshToken,
+		Scopes:       c.exchanger.cfg.Scopes,
+	})
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	next := newExchanged(out, sentAt, n+1)
+	next.origin = t.origin
+	next.refreshToken = cmp.Or(next.refreshToken, t.refreshToken)
+	next.idToken = cmp.Or(next.idToken, t.idToken)
+	next.identityContext = cmp.Or(next.identityContext, t.identityContext)
+	return next, nil
+}
+
+// exchange exchanges the assertion. Before is what was there, or nil.
+func (c *climb) exchange(ctx context.Context, before *exchanged) (*exchanged, error) {
+	e := c.exchanger
+	sentAt := e.rules.now().time()
+	p, err := c.assertion.prove(ctx, c.subject, e.cfg.Audiences, sentAt)
+	if err != nil {
+		return nil, err
+	}
+	if p.single && before != nil && before.origin == p.print || !e.spent.add(p) {
+		return nil, errUsedBefore
+	}
+	out, err := c.send(ctx, RungExchange, c.assertion.input(e.cfg.Application, e.cfg.Scopes, p.value))
+	if !p.spentBy(err) {
+		e.spent.remove(p)
+	}
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	n := uint64(1)
+	if before != nil {
+		n = before.n + 1
+	}
+	next := newExchanged(out, sentAt, n)
+	next.origin = p.print
+	return next, nil
+}
+
+// send asks the service. What works once is sent again only where the service
+// certainly did not look at it.
+func (c *climb) send(ctx context.Context, rung Rung, in *wire.CreateTokenWithIAMInput) (*wire.CreateTokenWithIAMOutput, error) {
+	e := c.exchanger
+	once := in.GrantType == wire.GrantJWTBearer || in.GrantType == wire.GrantAuthorizationCode
+	at, redirected := e.service.Load(), false
+	for sends := 1; ; sends++ {
+		if ctx.Err() != nil {
+			return nil, &wire.SendError{Operation: "CreateTokenWithIAM", Err: context.Cause(ctx), Unspent: true}
+		}
+		start := e.rules.now()
+		out, err := func() (*wire.CreateTokenWithIAMOutput, error) {
+			ctx, cancel := withTimeoutOnly(ctx, sendTimeout)
+			defer cancel()
+			return at.wire.CreateTokenWithIAM(ctx, in)
+		}()
+		c.observe(ctx, Event{Rung: rung, Err: err, Duration: e.rules.now().since(start)})
+		if err == nil {
+			e.service.Store(at)
+			return out, nil
+		}
+		if next := e.redirect(at, err); next != nil && !redirected {
+			at, redirected = next, true
+			sends--
+			continue
+		}
+		if !mayResend(err) || once && !unspent(err) || sends >= maxSends || pause(ctx, resendDelay(sends, err)) != nil {
+			return nil, err
+		}
+	}
+}
+
+// redirect returns the service in the region that an answer names, or nil. A
+// configured endpoint is kept, and only signed for that region; otherwise the
+// answer must name the endpoint of that region that is AWS's.
+func (e *Exchanger) redirect(at *service, err error) *service {
+	answer, ok := errors.AsType[*wire.Error](err)
+	if !ok || answer.Type != wire.TypeInvalidRequestRegion || answer.Region == at.region {
+		return nil
+	}
+	regional, err := wire.EndpointFor(answer.Region, false, false)
+	if err != nil {
+		return nil
+	}
+	if home, _ := wire.EndpointFor(e.cfg.Region, false, false); home != e.cfg.Endpoints.OIDC {
+		regional = e.cfg.Endpoints.OIDC
+	}
+	if answer.Endpoint != "" && host(answer.Endpoint) != host(regional) {
+		return nil
+	}
+	return e.serviceIn(answer.Region, regional)
+}
+
+func host(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// unspent reports whether a request that failed with err was certainly not
+// looked at beyond its signature.
+func unspent(err error) bool {
+	if e, ok := errors.AsType[*wire.SendError](err); ok {
+		return e.Unspent
+	}
+	e, ok := errors.AsType[*wire.Error](err)
+	return ok && (isThrottle(err) || e.Type == wire.TypeInvalidRequestRegion || e.StatusCode == 401 || e.StatusCode == 403)
+}
+
+// explain says what the service's answer means, and what to do.
+func (c *climb) explain(err error) error {
+	e := c.exchanger
+	f := &failure{what: "no tokens for the identity", cause: err, advice: serviceAdvice(err)}
+	now := e.rules.now().time()
+	answer, _ := errors.AsType[*wire.Error](err)
+	switch {
+	case answer == nil: // nobody answered
+	case isThrottle(err):
+		f.kind, f.what = ErrThrottled, ""
+		f.retry = now.Add(max(min(answer.RetryAfter, maxRetryAfter), firstBackoff))
+		f.advice = "try again at " + f.retry.Format(time.TimeOnly) + "; the service takes 10 JWTs a second for a whole instance, and 80 refreshes for an application"
+	case answer.Reason != "":
+		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)
+	case answer.Type == wire.TypeInvalidGrant:
+		f.kind, f.what = ErrReauthRequired, "the service does not take the assertion or the refresh token"
+		f.advice = "let the user sign in again; if that does not help, check that its issuer and audience are those of the application's trusted token issuer, and that it was not used before"
+	case answer.Type == wire.TypeAccessDenied || answer.StatusCode == 403:
+		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)
+		f.advice = "check that the user exists and is assigned to the application, that the caller's policy and the application's actor policy allow sso-oauth:CreateTokenWithIAM, and the region"
+	case answer.Type == wire.TypeInvalidRequestRegion:
+		f.retry = now.Add(denialPeriod)
+		f.advice = "set Region to that of the Identity Center instance"
+	case !mayResend(err) && !errors.Is(err, wire.ErrResponse):
+		f.retry = now.Add(denialPeriod)
+		f.advice = "check the application's grants and scopes, and its trusted token issuer"
+	}
+	return f
+}

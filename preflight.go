@@ -1,0 +1,86 @@
+package awsoidc
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// Preflight says what is wrong with an exchange before anything is spent: with
+// the assertion's issuer, subject, audience and expiry, or that it was used
+// before; with the roles, which must not be the role that the program itself
+// runs as, and of which chaining allows an hour. The assertion is not sent; of
+// AWS, only STS GetCallerIdentity is asked, and only where there are roles.
+//
+// The error is one line that names all that was found. It wraps what the calls
+// themselves would have failed with.
+func (e *Exchanger) Preflight(ctx context.Context, subject Subject, assertion Assertion, roles ...Role) error {
+	found := []error{subject.check()}
+	p, err := assertion.prove(ctx, subject, e.cfg.Audiences, e.rules.now().time())
+	if err == nil && e.spent.has(p) {
+		err = errUsedBefore
+	}
+	found = append(found, err)
+	if len(roles) > 0 {
+		found = append(found, e.checkRoles(ctx, roles)...)
+	}
+	return joinLine(found)
+}
+
+func (e *Exchanger) checkRoles(ctx context.Context, roles []Role) []error {
+	out, err := e.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return []error{explainSTS(Role{}, &sdkError{text: err.Error(), err: err}, time.Time{}, "check the credentials that this program itself runs with")}
+	}
+	account, own := assumedRole(aws.ToString(out.Arn))
+	var found []error
+	for _, r := range roles {
+		found = append(found, r.check())
+		if own == "" {
+			continue
+		}
+		if r.Duration > time.Hour {
+			found = append(found, badConfig("Role.Duration", r.Duration.String(), "give 1 hour at most: this program runs as a role itself", nil))
+		}
+		if a, err := arn.Parse(r.ARN); err == nil && a.AccountID == account && a.Resource[strings.LastIndex(a.Resource, "/")+1:] == own {
+			found = append(found, badConfig("Role.ARN", r.ARN, "give another role than the one that this program runs as", nil))
+		}
+	}
+	return found
+}
+
+// assumedRole returns account and role name of the ARN of a role's session, or
+// "" where it is none.
+func assumedRole(session string) (account, role string) {
+	a, err := arn.Parse(session)
+	if err != nil {
+		return "", ""
+	}
+	parts := strings.Split(a.Resource, "/")
+	if len(parts) != 3 || parts[0] != "assumed-role" {
+		return "", ""
+	}
+	return a.AccountID, parts[1]
+}
+
+// joinLine is errors.Join in one line.
+func joinLine(errs []error) error {
+	joined := errors.Join(errs...)
+	if joined == nil {
+		return nil
+	}
+	return &lineError{joined}
+}
+
+type lineError struct{ err error }
+
+func (e *lineError) Error() string {
+	return strings.ReplaceAll(strings.ReplaceAll(e.err.Error(), "\nawsoidc: ", "; "), "\n", "; ")
+}
+
+func (e *lineError) Unwrap() error { return e.err }
