@@ -3,10 +3,12 @@ package wire
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -46,14 +48,46 @@ func assertion() string {
 
 const otherApplication = "arn:aws:sso::123456789012:application/ssoins-1111111111111111/apl-3333333333333333"
 
-// TestExchanges has each client exchange an assertion, refresh, and, as another
-// application, exchange the access token, at idctest on a loopback port, which verifies signatures.
+// granted is an authorization code, with what was asked for.
+type granted struct {
+	Code         string `json:"code"`
+	RedirectURI  string `json:"redirectUri"`
+	CodeVerifier string `json:"codeVerifier"`
+}
+
+// authorize has a person approve at /authorize, and returns what the
+// application is given at its redirect URI.
+func authorize(t *testing.T, srv *idctest.Server, endpoint string) granted {
+	t.Helper()
+	g := granted{RedirectURI: "https://app.example/callback", CodeVerifier: strings.Repeat("verifier-", 6)}
+	challenge := sha256.Sum256([]byte(g.CodeVerifier))
+	query := url.Values{
+		"response_type": {"code"}, "client_id": {application}, "redirect_uri": {g.RedirectURI}, "state": {"state-1"},
+		"code_challenge_method": {"S256"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])},
+	}
+	callback, err := srv.ApproveAuthorization(endpoint + "/authorize?" + query.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Code = u.Query().Get("code"); g.Code == "" || u.Query().Get("state") != "state-1" {
+		t.Fatalf("the browser is sent to %s", callback)
+	}
+	return g
+}
+
+// TestExchanges has each client exchange an authorization code and an
+// assertion, refresh, and, as another application, exchange the access token,
+// at idctest on a loopback port, which verifies signatures.
 func TestExchanges(t *testing.T) {
-	for name, journey := range map[string]func(t *testing.T, url string) []exchanged{
+	for name, journey := range map[string]func(*testing.T, string, granted) []exchanged{
 		"wire": ourExchanges, "Go": officialExchanges,
-		"JavaScript": func(t *testing.T, url string) (got []exchanged) {
+		"JavaScript": func(t *testing.T, url string, g granted) (got []exchanged) {
 			node(t, &got, map[string]any{
-				"assertion": assertion(), "application": application, "otherApplication": otherApplication,
+				"granted": g, "assertion": assertion(), "application": application, "otherApplication": otherApplication,
 				"credentials": map[string]string{"accessKeyId": keys.AccessKeyID, "secretAccessKey": keys.SecretAccessKey, "sessionToken": keys.SessionToken},
 			}, "exchange.mjs", url)
 			return got
@@ -63,9 +97,9 @@ func TestExchanges(t *testing.T) {
 			srv := newService()
 			ts := httptest.NewServer(srv)
 			defer ts.Close()
-			got := journey(t, ts.URL)
-			if len(got) != 3 {
-				t.Fatalf("%d answers, want 3", len(got))
+			got := journey(t, ts.URL, authorize(t, srv, ts.URL))
+			if len(got) != 4 {
+				t.Fatalf("%d answers, want 4", len(got))
 			}
 			for i, e := range got {
 				if e.AccessToken == "" || e.IdentityContext == "" {
@@ -73,7 +107,7 @@ func TestExchanges(t *testing.T) {
 				}
 			}
 			for _, op := range []idctest.Operation{
-				idctest.CreateTokenWithIAMJWTBearer, idctest.CreateTokenWithIAMRefresh, idctest.CreateTokenWithIAMTokenExchange,
+				idctest.CreateTokenWithIAMAuthorizationCode, idctest.CreateTokenWithIAMJWTBearer, idctest.CreateTokenWithIAMRefresh, idctest.CreateTokenWithIAMTokenExchange,
 			} {
 				if n := srv.Count(op); n.Succeeded != 1 || n.Failed != 0 {
 					t.Errorf("%s: %+v", op, n)
@@ -83,7 +117,7 @@ func TestExchanges(t *testing.T) {
 	}
 }
 
-func ourExchanges(t *testing.T, url string) (all []exchanged) {
+func ourExchanges(t *testing.T, url string, g granted) (all []exchanged) {
 	c := &wire.Client{Endpoint: url, Signer: awsoidc.NewSigner(credentials(), region)}
 	exchange := func(in *wire.CreateTokenWithIAMInput) exchanged {
 		in.ClientID = cmp.Or(in.ClientID, application)
@@ -95,6 +129,9 @@ func ourExchanges(t *testing.T, url string) (all []exchanged) {
 		all = append(all, e)
 		return e
 	}
+	exchange(&wire.CreateTokenWithIAMInput{
+		GrantType: wire.GrantAuthorizationCode, Code: wire.Secret(g.Code), RedirectURI: g.RedirectURI, CodeVerifier: wire.Secret(g.CodeVerifier),
+	})
 	first := exchange(&wire.CreateTokenWithIAMInput{GrantType: wire.GrantJWTBearer, Assertion: wire.Secret(assertion())})
 	exchange(&wire.CreateTokenWithIAMInput{GrantType: wire.GrantRefreshToken, RefreshToken: wire.Secret(first.RefreshToken)})
 	exchange(&wire.CreateTokenWithIAMInput{
@@ -103,7 +140,7 @@ func ourExchanges(t *testing.T, url string) (all []exchanged) {
 	return all
 }
 
-func officialExchanges(t *testing.T, url string) (all []exchanged) {
+func officialExchanges(t *testing.T, url string, g granted) (all []exchanged) {
 	c := ssooidc.New(ssooidc.Options{Region: region, BaseEndpoint: &url, Credentials: credentials(), RetryMaxAttempts: 1})
 	exchange := func(in *ssooidc.CreateTokenWithIAMInput) exchanged {
 		if in.ClientId == nil {
@@ -120,6 +157,9 @@ func officialExchanges(t *testing.T, url string) (all []exchanged) {
 		all = append(all, e)
 		return e
 	}
+	exchange(&ssooidc.CreateTokenWithIAMInput{
+		GrantType: aws.String(wire.GrantAuthorizationCode), Code: &g.Code, RedirectUri: &g.RedirectURI, CodeVerifier: &g.CodeVerifier,
+	})
 	first := exchange(&ssooidc.CreateTokenWithIAMInput{GrantType: aws.String(wire.GrantJWTBearer), Assertion: aws.String(assertion())})
 	exchange(&ssooidc.CreateTokenWithIAMInput{GrantType: aws.String(wire.GrantRefreshToken), RefreshToken: &first.RefreshToken})
 	exchange(&ssooidc.CreateTokenWithIAMInput{
