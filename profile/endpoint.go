@@ -20,11 +20,35 @@ import (
 	"github.com/awsoidc/awsoidc/wire"
 )
 
+// Endpoints returns where Identity Center is in a region, by the settings that
+// cfg was loaded with: the endpoint variables, FIPS and dual stack, as the
+// package documentation lists them. It is for an awsoidc.ExchangerConfig, whose
+// AWS is cfg. It sends nothing. The error wraps awsoidc.ErrConfig.
+func Endpoints(ctx context.Context, cfg aws.Config, region string) (awsoidc.Endpoints, error) {
+	return sourcesOf(cfg).endpoints(ctx, region)
+}
+
 // sources are the places where the SDK looks for settings, the first first.
 type sources struct {
 	options config.LoadOptions
 	env     config.EnvConfig
 	shared  config.SharedConfig
+}
+
+// sourcesOf returns those that the SDK loaded cfg from.
+func sourcesOf(cfg aws.Config) sources {
+	var s sources
+	for _, source := range cfg.ConfigSources {
+		switch source := source.(type) {
+		case config.LoadOptions:
+			s.options = source
+		case config.EnvConfig:
+			s.env = source
+		case config.SharedConfig:
+			s.shared = source
+		}
+	}
+	return s
 }
 
 func (s sources) all() []any { return []any{s.options, s.env, s.shared} }

@@ -91,6 +91,9 @@ func TestEndpointsAgreeWithSDK(t *testing.T) {
 				if p.Endpoints != want {
 					t.Errorf("with %v: got %+v, the SDK's are %+v", env, p.Endpoints, want)
 				}
+				if got, err := profile.Endpoints(t.Context(), cfg, "us-east-1"); err != nil || got != want {
+					t.Errorf("Endpoints with %v: got %+v and %v, the SDK's are %+v", env, got, err, want)
+				}
 			})
 		}
 	}

@@ -146,18 +146,7 @@ type loader struct {
 
 // newLoader takes from the config what the SDK has read.
 func newLoader(cfg *aws.Config) *loader {
-	l := &loader{cfg: cfg, open: map[string]*awsoidc.TokenSource{}}
-	for _, source := range cfg.ConfigSources {
-		switch source := source.(type) {
-		case config.LoadOptions:
-			l.from.options = source
-		case config.EnvConfig:
-			l.from.env = source
-		case config.SharedConfig:
-			l.from.shared = source
-		}
-	}
-	return l
+	return &loader{cfg: cfg, from: sourcesOf(*cfg), open: map[string]*awsoidc.TokenSource{}}
 }
 
 // credentialsChain returns the profiles that the SDK took credentials from, the
