@@ -22,8 +22,9 @@ import (
 // IDTokenOf, AccessTokenOf, SubjectToken, SubjectTokenOf or Code. The zero
 // Assertion shows nothing. Printing one, with any verb, shows no secret.
 //
-// What works once is sent once: a code, and a JWT that has a "jti" or whose
-// fate is unknown since no answer came. After that only a new one helps.
+// What works once is sent once: a code, and a JWT with a "jti", whatever came
+// of it. After that only a new one helps. A JWT without a "jti" may be presented
+// again, as the service has it, until it expires or is refused.
 type Assertion struct {
 	grant string
 	fetch func(ctx context.Context) (wire.Secret, error)
@@ -139,18 +140,9 @@ type proof struct {
 }
 
 // spentBy reports whether p must not be sent again after a request that ended
-// with err.
+// with err: it works once and may have, or it was refused.
 func (p *proof) spentBy(err error) bool {
-	answer, _ := errors.AsType[*wire.Error](err)
-	switch {
-	case err == nil:
-		return p.single
-	case unspent(err):
-		return false
-	case answer == nil, answer.StatusCode >= 500, errors.Is(err, wire.ErrResponse), answer.Type == wire.TypeInvalidGrant:
-		return true
-	}
-	return p.single
+	return p.single && !unspent(err) || isType(err, wire.TypeInvalidGrant)
 }
 
 // input returns the request that exchanges the assertion's value.

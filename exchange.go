@@ -30,6 +30,12 @@ var (
 	errUsedBefore = reauth("the assertion was used before", nil)
 )
 
+// isCallersOwn reports whether err is about what one caller brought: it is
+// neither shared with others nor remembered.
+func isCallersOwn(err error) bool {
+	return errors.Is(err, ErrReauthRequired) || errors.Is(err, ErrSubjectMismatch)
+}
+
 // A climb obtains an identity's tokens once. It implements renewer.
 type climb struct {
 	*Identity
@@ -40,7 +46,7 @@ type climb struct {
 
 // renewFailed implements renewer.
 func (c *climb) renewFailed(err error) {
-	if !errors.Is(err, ErrReauthRequired) { // somebody will bring an assertion, or the identity ends
+	if !isCallersOwn(err) { // somebody will bring an assertion, or the identity ends
 		c.exchanger.warn("tokens of an identity not renewed; the present ones are still valid", c.subject, err)
 	}
 }
@@ -112,6 +118,9 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 	case ran:
 		return nil, err
 	}
+	if held != nil && c.usable(held, true) {
+		return nil, err
+	}
 	// A refresh token must not be sent without the exclusive right to it. An
 	// assertion is this caller's own.
 	e.warn("the store can't be used; identities are served from assertions", c.subject, err)
@@ -158,8 +167,11 @@ func (c *climb) descend(ctx context.Context, held, stored *exchanged) (*exchange
 			continue
 		}
 		next, err := c.refresh(ctx, t, newest.n)
+		if err == nil {
+			return next, nil
+		}
 		if !isType(err, wire.TypeInvalidGrant) {
-			return next, err
+			return nil, c.explain(err, false)
 		}
 		c.entry.retire(t.refreshToken)
 		c.refused, refused = true, err
@@ -171,7 +183,7 @@ func (c *climb) descend(ctx context.Context, held, stored *exchanged) (*exchange
 	return next, err
 }
 
-// refresh exchanges the refresh token of t.
+// refresh exchanges the refresh token of t. Its errors are the service's.
 func (c *climb) refresh(ctx context.Context, t *exchanged, n uint64) (*exchanged, error) {
 	sentAt := c.exchanger.rules.now().time()
 	out, err := c.send(ctx, RungRefresh, &wire.CreateTokenWithIAMInput{
@@ -181,7 +193,7 @@ func (c *climb) refresh(ctx context.Context, t *exchanged, n uint64) (*exchanged
 		Scopes:       c.exchanger.cfg.Scopes,
 	})
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, err
 	}
 	next := newExchanged(out, sentAt, n+1)
 	next.origin = t.origin
@@ -203,11 +215,12 @@ func (c *climb) exchange(ctx context.Context, before *exchanged) (*exchanged, er
 		return nil, errUsedBefore
 	}
 	out, err := c.send(ctx, RungExchange, c.assertion.input(e.cfg.Application, e.cfg.Scopes, p.value))
-	if !p.spentBy(err) {
+	spent := p.spentBy(err)
+	if !spent {
 		e.spent.remove(p)
 	}
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, c.explain(err, spent)
 	}
 	n := uint64(1)
 	if before != nil {
@@ -289,13 +302,16 @@ func unspent(err error) bool {
 	return ok && (isThrottle(err) || e.Type == wire.TypeInvalidRequestRegion || e.StatusCode == 401 || e.StatusCode == 403)
 }
 
-// explain says what the service's answer means, and what to do.
-func (c *climb) explain(err error) error {
-	e := c.exchanger
+// explain says what the service's answer means, and what to do. Spent says that
+// the assertion is not to be sent again.
+func (c *climb) explain(err error, spent bool) error {
 	f := &failure{what: "no tokens for the identity", cause: err, advice: serviceAdvice(err)}
-	now := e.rules.now().time()
+	now := c.exchanger.rules.now().time()
 	answer, _ := errors.AsType[*wire.Error](err)
 	switch {
+	case spent && (answer == nil || mayResend(err)):
+		f.kind, f.what = ErrReauthRequired, "nobody knows whether the service took the assertion, which works once"
+		f.advice = "let the user sign in again, and pass the new token"
 	case answer == nil: // nobody answered
 	case isThrottle(err):
 		f.kind, f.what = ErrThrottled, ""

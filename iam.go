@@ -3,7 +3,6 @@ package awsoidc
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -328,7 +327,7 @@ func (i *Identity) get(ctx context.Context) (*entry, *lease[*exchanged], error) 
 		return nil, nil, err
 	}
 	defer release()
-	l, err := i.climb(ctx, entry)
+	l, err := i.obtain(ctx, entry)
 	if err == nil && entry.forgotten.Load() {
 		err = errForgotten
 	}
@@ -349,13 +348,13 @@ func (i *Identity) acquire() (_ *entry, release func(), err error) {
 // to be no good, before it is told so itself.
 const maxJoins = 8
 
-// climb returns tokens from the ladder. Those who wait for each other share an
+// obtain returns tokens from the ladder. Those who wait for each other share an
 // outcome, but not that somebody else had no good assertion.
-func (i *Identity) climb(ctx context.Context, entry *entry) (*lease[*exchanged], error) {
+func (i *Identity) obtain(ctx context.Context, entry *entry) (*lease[*exchanged], error) {
 	for waited := 0; ; waited++ {
 		c := &climb{Identity: i, entry: entry}
 		l, err := entry.tokens.get(ctx, c)
-		if err == nil || c.began.Load() || waited == maxJoins || !errors.Is(err, ErrReauthRequired) || ctx.Err() != nil {
+		if err == nil || c.began.Load() || waited == maxJoins || !isCallersOwn(err) || ctx.Err() != nil {
 			return l, err
 		}
 	}

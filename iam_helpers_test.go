@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/cache"
 	"github.com/awsoidc/awsoidc/idctest"
 )
 
@@ -104,4 +105,35 @@ func exchanges(srv *idctest.Server) int {
 
 func iamRefreshes(srv *idctest.Server) int {
 	return srv.Count(idctest.CreateTokenWithIAMRefresh).Requests
+}
+
+// failing is a store that can't be used while fail is set.
+type failing struct {
+	cache.Store
+	fail bool
+}
+
+func (s *failing) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.fail {
+		return nil, cache.ErrLock
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func (s *failing) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
+	if s.fail {
+		return cache.ErrLock
+	}
+	return s.Store.Update(ctx, key, fn)
+}
+
+// keys is a store that notes the keys that are asked for.
+type keys struct {
+	cache.Store
+	seen []string
+}
+
+func (s *keys) Get(ctx context.Context, key string) ([]byte, error) {
+	s.seen = append(s.seen, key)
+	return s.Store.Get(ctx, key)
 }

@@ -46,11 +46,11 @@ func (e *entry) isRetired(refreshToken wire.Secret) bool {
 // moment: were it evicted, Forget could not find it, and the next caller would
 // obtain the same again.
 func (e *entry) busy() bool {
-	if e.holds.Load() > 0 || e.tokens.busy() {
+	if e.holds.Load() > 0 || e.tokens.calling.Load() {
 		return true
 	}
 	for _, r := range e.assumable() {
-		if r.credentials.busy() {
+		if r.credentials.calling.Load() {
 			return true
 		}
 	}

@@ -45,11 +45,13 @@ type renewal[T any] struct {
 	rules   *rules
 	current atomic.Pointer[lease[T]]
 
-	mu      sync.Mutex // guards the rest; never held while anything waits
+	calling atomic.Bool             // a call is under way
+	used    atomic.Bool             // a lease was returned before, or is fresh
+	trouble atomic.Pointer[trouble] // of the last renew, nil after a success
+
+	mu      sync.Mutex // guards the rest, and changes of all; never held while anything waits
 	call    *flight.Call[*lease[T]]
-	trouble *trouble // of the last renew, nil after a success
-	cleared int      // how often clear was called: earlier calls publish nothing
-	used    bool     // a lease was returned before, or is fresh
+	cleared int // how often clear was called: earlier calls publish nothing
 }
 
 // rules are what renewals have in common. Their clock must be set.
@@ -83,7 +85,7 @@ func (r *rules) close() {
 	r.calls.Wait()
 }
 
-// trouble is what a renewal knows of renews that failed.
+// trouble is what a renewal knows of renews that failed. It is immutable.
 type trouble struct {
 	failures int // in a row
 	failure  error
@@ -108,17 +110,28 @@ func (r *renewal[T]) fresh() *lease[T] {
 	return nil
 }
 
-// busy reports whether a renew is under way.
-func (r *renewal[T]) busy() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.call != nil
+// served returns the present lease if it is valid and there is nothing else to
+// do: it is not due, or is being renewed, or that has just failed. Callers take
+// no lock for it, so that nobody waits while a lease is due.
+func (r *renewal[T]) served() *lease[T] {
+	l := r.current.Load()
+	if l == nil {
+		return nil
+	}
+	now := r.rules.now()
+	if !now.reached(l.refreshAt) {
+		return l
+	}
+	if now.reached(l.expiresAt) || r.rules.foreground || !r.used.Load() || !r.calling.Load() && !r.trouble.Load().lasts(now) {
+		return nil
+	}
+	return l
 }
 
 // get returns a lease that has not expired. Where it has to be renewed, and
 // nobody does so yet, by does.
 func (r *renewal[T]) get(ctx context.Context, by renewer[T]) (*lease[T], error) {
-	if l := r.fresh(); l != nil {
+	if l := r.served(); l != nil {
 		return l, nil
 	}
 	for {
@@ -160,13 +173,12 @@ func (r *renewal[T]) next(ctx context.Context, by renewer[T]) (*lease[T], *fligh
 	l, now := r.current.Load(), r.rules.now()
 	switch {
 	case l != nil && !now.reached(l.refreshAt):
-		r.used = true
+		r.used.Store(true)
 		return l, nil, waitNot, nil
 
 	case l != nil && !now.reached(l.expiresAt):
-		first := !r.used
-		r.used = true
-		if r.trouble.lasts(now) || !r.startLocked(ctx, by) {
+		first := !r.used.Swap(true)
+		if r.trouble.Load().lasts(now) || !r.startLocked(ctx, by) {
 			return l, nil, waitNot, nil
 		}
 		// A program that ends soon after its first use must not take a
@@ -176,8 +188,8 @@ func (r *renewal[T]) next(ctx context.Context, by renewer[T]) (*lease[T], *fligh
 		}
 		return l, nil, waitNot, nil
 
-	case r.call == nil && r.trouble.lasts(now):
-		return nil, nil, waitNot, r.trouble.failure
+	case r.call == nil && r.trouble.Load().lasts(now):
+		return nil, nil, waitNot, r.trouble.Load().failure
 	case ctx.Err() != nil:
 		return nil, nil, waitNot, context.Cause(ctx)
 	}
@@ -197,6 +209,7 @@ func (r *renewal[T]) startLocked(ctx context.Context, by renewer[T]) bool {
 		return false
 	}
 	cleared := r.cleared
+	r.calling.Store(true)
 	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
 		defer r.rules.calls.Done()
 		next, err := by.renew(ctx, r.current.Load())
@@ -221,21 +234,23 @@ func (r *renewal[T]) end(next *lease[T], err error, cleared int) (*lease[T], boo
 		return next, false
 	}
 	r.call = nil
+	r.calling.Store(false)
 	if err == nil {
 		return r.publishLocked(next), true
 	}
 	now := r.rules.now()
-	if r.trouble == nil {
-		r.trouble = &trouble{}
+	t := &trouble{failures: 1, failure: err}
+	if before := r.trouble.Load(); before != nil {
+		t.failures += before.failures
 	}
-	r.trouble.failures++
-	r.trouble.failure = err
 	l := r.current.Load()
 	if l != nil && !now.reached(l.expiresAt) {
-		r.trouble.retryAt = r.trouble.backoff(now, maxBackoff).earlier(l.expiresAt)
+		t.retryAt = t.backoff(now, maxBackoff).earlier(l.expiresAt)
+		r.trouble.Store(t)
 		return l, true
 	}
-	r.trouble.retryAt = r.trouble.backoff(now, maxWaitingBackoff)
+	t.retryAt = t.backoff(now, maxWaitingBackoff)
+	r.trouble.Store(t)
 	return nil, false
 }
 
@@ -251,8 +266,10 @@ func (r *renewal[T]) publishLocked(l *lease[T]) *lease[T] {
 		return now
 	}
 	r.current.Store(l)
-	r.used = r.used || !r.rules.now().reached(l.refreshAt)
-	r.trouble = nil
+	if !r.rules.now().reached(l.refreshAt) {
+		r.used.Store(true)
+	}
+	r.trouble.Store(nil)
 	return l
 }
 
@@ -268,18 +285,36 @@ func (r *renewal[T]) drop(match func(T) bool) bool {
 	return true
 }
 
+// lapse ends the present lease now if match says so, and reports whether it
+// did. What it holds stays known to the next renew.
+func (r *renewal[T]) lapse(match func(T) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.current.Load()
+	if l == nil || !match(l.value) {
+		return false
+	}
+	ended := *l
+	ended.expiresAt = r.rules.now()
+	ended.refreshAt = ended.expiresAt
+	r.current.Store(&ended)
+	r.trouble.Store(nil)
+	return true
+}
+
 // clear forgets the present lease, the last failure, and the call under way.
 func (r *renewal[T]) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cleared++
 	r.call = nil
+	r.calling.Store(false)
 	r.clearLocked()
 }
 
 func (r *renewal[T]) clearLocked() {
 	r.current.Store(nil)
-	r.trouble = nil
+	r.trouble.Store(nil)
 }
 
 // askAgain returns when a cache above should ask for l's successor: at the
@@ -290,11 +325,9 @@ func (r *renewal[T]) askAgain(l *lease[T]) time.Time {
 		return l.refreshAt.time()
 	}
 	var at instant
-	r.mu.Lock()
-	if r.trouble != nil {
-		at = r.trouble.retryAt
+	if t := r.trouble.Load(); t != nil {
+		at = t.retryAt
 	}
-	r.mu.Unlock()
 	if now.reached(at) {
 		at = now.add(firstBackoff)
 	}
@@ -327,7 +360,7 @@ func (t *trouble) lasts(now instant) bool { return t != nil && !now.reached(t.re
 
 // backoff returns when to try again after the last failure.
 func (t *trouble) backoff(now instant, most time.Duration) instant {
-	if most == maxWaitingBackoff && errors.Is(t.failure, ErrReauthRequired) {
+	if most == maxWaitingBackoff && isCallersOwn(t.failure) {
 		return now // the next caller may have what this one had not
 	}
 	if f, ok := errors.AsType[*failure](t.failure); ok && !f.retry.IsZero() {

@@ -244,7 +244,7 @@ func (c *IdentityCredentials) assume(ctx context.Context, entry *entry, r *assum
 	for waited := 0; ; waited++ {
 		a := &assumption{IdentityCredentials: c, entry: entry}
 		l, err := r.credentials.get(ctx, a)
-		if err == nil || a.began.Load() || waited == maxJoins || !errors.Is(err, ErrReauthRequired) || ctx.Err() != nil {
+		if err == nil || a.began.Load() || waited == maxJoins || !isCallersOwn(err) || ctx.Err() != nil {
 			return l, err
 		}
 	}
@@ -259,7 +259,7 @@ type assumption struct {
 
 // renewFailed implements renewer.
 func (a *assumption) renewFailed(err error) {
-	if !errors.Is(err, ErrReauthRequired) {
+	if !isCallersOwn(err) {
 		a.identity.exchanger.warn("credentials of an identity not renewed; the present ones are still valid", a.identity.subject, err)
 	}
 }
@@ -271,7 +271,7 @@ func (a *assumption) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lea
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
 	for again := false; ; again = true {
-		l, err := a.identity.climb(ctx, a.entry)
+		l, err := a.identity.obtain(ctx, a.entry)
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +285,7 @@ func (a *assumption) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lea
 		if err == nil {
 			return leaseCredentials(credentials, e.rules.now()), nil
 		}
-		if !isDeadToken(err) || again || !a.entry.tokens.drop(func(t *exchanged) bool { return t.accessToken == l.value.accessToken }) {
+		if !isDeadToken(err) || again || !a.entry.tokens.lapse(func(t *exchanged) bool { return t.accessToken == l.value.accessToken }) {
 			return nil, a.explain(err)
 		}
 	}
