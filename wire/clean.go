@@ -9,18 +9,19 @@ import (
 // clean makes text of any origin fit to be shown on one line: what is not
 // printable becomes a space, what is not UTF-8 U+FFFD, what Redact cuts out
 // "[redacted]". The result is at most limit bytes; text that is cut ends in "…".
-func clean(s string, limit int, hidden []Secret) string {
-	if len(s) <= limit && isVisibleASCII(s) && !holdsSecret(s, hidden) {
-		return s
-	}
+func clean(s string, limit int, secrets *hidden) string {
 	// So much is more than is shown, unless it is mostly secrets.
 	cut := len(s) > examined*limit
 	if cut {
 		s = s[:examined*limit]
 	}
+	spans := secrets.spans(s)
+	if len(s) <= limit && len(spans) == 0 && isVisibleASCII(s) {
+		return s
+	}
 	var b strings.Builder
 	shown := 0 // bytes of s
-	for _, secret := range secretSpans(s, hidden) {
+	for _, secret := range spans {
 		writeLine(&b, s[shown:secret.from], limit)
 		b.WriteString(redacted)
 		shown = secret.to

@@ -74,7 +74,7 @@ func (c *Client) StartDeviceAuthorization(ctx context.Context, in *StartDeviceAu
 	if err := in.check(); err != nil {
 		return nil, cl.refuse(err)
 	}
-	cl.secrets = secrets{in.ClientSecret}
+	cl.hidden.secrets = []Secret{in.ClientSecret}
 	var a startDeviceAuthorizationAnswer
 	meta, err := c.do(ctx, cl, in.body(), &a)
 	if err != nil {
@@ -97,7 +97,7 @@ func (c *Client) CreateToken(ctx context.Context, in *CreateTokenInput) (*Create
 	if err := in.check(); err != nil {
 		return nil, cl.refuse(err)
 	}
-	cl.secrets = secrets{in.ClientSecret, in.DeviceCode, in.Code, in.CodeVerifier, in.RefreshToken}
+	cl.hidden.secrets = []Secret{in.ClientSecret, in.DeviceCode, in.Code, in.CodeVerifier, in.RefreshToken}
 	var a createTokenAnswer
 	meta, err := c.do(ctx, cl, in.body(), &a)
 	if err != nil {
@@ -112,13 +112,8 @@ type call struct {
 	path      string
 	query     string // of the URL
 	signer    Signer // nil: unsigned
-	secrets   secrets
+	hidden    hidden // what the request carries and no text may show
 }
-
-// secrets are what a request carries and no text may show: five of the input
-// at most, and the session token of who signs. It is an array, as it is made
-// for every call and looked at in few.
-type secrets [6]Secret
 
 // refuse makes the error of an input, or a Client, that can't be used.
 func (cl *call) refuse(err error) error {
@@ -158,10 +153,14 @@ func (c *Client) do(ctx context.Context, cl *call, in any, out answer) (Metadata
 
 // read reads an answer into out. Its errors are *Error.
 func (cl *call) read(r *reply, out answer) error {
-	if r.status < 200 || r.status > 299 {
+	if !r.success() {
 		return cl.failure(r)
 	}
-	if err := r.decode(out); err != nil {
+	err := r.read(out.fields())
+	if err == nil {
+		err = out.check()
+	}
+	if err != nil {
 		return cl.unusable(r, err)
 	}
 	return nil

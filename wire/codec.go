@@ -11,6 +11,7 @@ import (
 
 // answer is what an operation's answer is read into.
 type answer interface {
+	fields() fields
 	check() error // why it can't be used, naming the member and not its value
 }
 
@@ -54,12 +55,23 @@ func (in *RegisterClientInput) body() any {
 }
 
 type registerClientAnswer struct {
-	AuthorizationEndpoint string      `json:"authorizationEndpoint"`
-	ClientID              string      `json:"clientId"`
-	ClientIDIssuedAt      json.Number `json:"clientIdIssuedAt"`
-	ClientSecret          string      `json:"clientSecret"`
-	ClientSecretExpiresAt json.Number `json:"clientSecretExpiresAt"`
-	TokenEndpoint         string      `json:"tokenEndpoint"`
+	AuthorizationEndpoint string
+	ClientID              string
+	ClientIDIssuedAt      json.Number
+	ClientSecret          string
+	ClientSecretExpiresAt json.Number
+	TokenEndpoint         string
+}
+
+func (a *registerClientAnswer) fields() fields {
+	return fields{
+		{name: "authorizationEndpoint", into: &a.AuthorizationEndpoint},
+		{name: "clientId", into: &a.ClientID},
+		{name: "clientIdIssuedAt", into: &a.ClientIDIssuedAt},
+		{name: "clientSecret", into: &a.ClientSecret},
+		{name: "clientSecretExpiresAt", into: &a.ClientSecretExpiresAt},
+		{name: "tokenEndpoint", into: &a.TokenEndpoint},
+	}
 }
 
 func (a *registerClientAnswer) check() error {
@@ -107,12 +119,23 @@ func (in *StartDeviceAuthorizationInput) body() any {
 }
 
 type startDeviceAuthorizationAnswer struct {
-	DeviceCode              string      `json:"deviceCode"`
-	ExpiresIn               json.Number `json:"expiresIn"`
-	Interval                json.Number `json:"interval"`
-	UserCode                string      `json:"userCode"`
-	VerificationURI         string      `json:"verificationUri"`
-	VerificationURIComplete string      `json:"verificationUriComplete"`
+	DeviceCode              string
+	ExpiresIn               json.Number
+	Interval                json.Number
+	UserCode                string
+	VerificationURI         string
+	VerificationURIComplete string
+}
+
+func (a *startDeviceAuthorizationAnswer) fields() fields {
+	return fields{
+		{name: "deviceCode", into: &a.DeviceCode},
+		{name: "expiresIn", into: &a.ExpiresIn},
+		{name: "interval", into: &a.Interval},
+		{name: "userCode", into: &a.UserCode},
+		{name: "verificationUri", into: &a.VerificationURI},
+		{name: "verificationUriComplete", into: &a.VerificationURIComplete},
+	}
 }
 
 func (a *startDeviceAuthorizationAnswer) check() error {
@@ -184,11 +207,21 @@ func (in *CreateTokenInput) body() any {
 }
 
 type createTokenAnswer struct {
-	AccessToken  string      `json:"accessToken"`
-	ExpiresIn    json.Number `json:"expiresIn"`
-	IDToken      string      `json:"idToken"`
-	RefreshToken string      `json:"refreshToken"`
-	TokenType    string      `json:"tokenType"`
+	AccessToken  string
+	ExpiresIn    json.Number
+	IDToken      string
+	RefreshToken string
+	TokenType    string
+}
+
+func (a *createTokenAnswer) fields() fields {
+	return fields{
+		{name: "accessToken", into: &a.AccessToken},
+		{name: "expiresIn", into: &a.ExpiresIn},
+		{name: "idToken", into: &a.IDToken},
+		{name: "refreshToken", into: &a.RefreshToken},
+		{name: "tokenType", into: &a.TokenType},
+	}
 }
 
 func (a *createTokenAnswer) check() error {

@@ -42,9 +42,9 @@
 //   - [*Error]: the service, or something in its place, answered, and not with
 //     success. Compare Type with the Type constants. Where the answer was none
 //     of the service's, errors.Is(err, ErrResponse) holds as well.
-//   - [*SendError]: there was no complete answer. Unspent tells whether the
-//     request is known not to have reached the service, as one that could not
-//     be signed. The context's error is visible to errors.Is.
+//   - [*SendError]: there was no answer, or of a success not all. Unspent tells
+//     whether the request is known not to have reached the service, as one that
+//     could not be signed. The context's error is visible to errors.Is.
 //   - Anything else: the input or the endpoint can't be used, and nothing was
 //     sent.
 //
@@ -56,6 +56,7 @@
 //   - https only, except to a loopback address or localhost ([CheckEndpoint]).
 //   - No redirect is followed, no cookie is kept, whatever Client.HTTPClient
 //     says: of it only the Transport and the Timeout are used.
+//   - Members of an answer are matched by their exact names.
 //   - At most [MaxResponseBytes] of an answer are read, counted after
 //     decompression.
 //   - Tokens, codes and client secrets are visible ASCII of at most

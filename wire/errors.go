@@ -51,7 +51,11 @@ type Error struct {
 	CfID              string        // X-Amz-Cf-Id, of CloudFront; "" where absent
 	RetryAfter        time.Duration // from the Retry-After header, of either form; 0 where absent, at most a day
 
-	Err error // ErrResponse with the cause, where the answer was not one of the service's; otherwise nil
+	// Err is ErrResponse with the cause, where the answer was not one of the
+	// service's; otherwise nil. Where the body of a refusal broke off, and the
+	// header names no error, it wraps io.ErrUnexpectedEOF and the context's
+	// error, if that was why, too.
+	Err error
 }
 
 // Error describes the answer on one line, of at most 2 KiB.
@@ -82,8 +86,9 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// SendError means that no complete HTTP answer was read: the connection failed,
-// the context ended, or the Signer did not sign.
+// SendError means that no HTTP answer came, or of a success not all: the
+// connection failed, the context ended, or the Signer did not sign. A refusal is
+// an Error, read to its end or not.
 type SendError struct {
 	Operation string // such as "CreateToken"
 
@@ -100,7 +105,7 @@ type SendError struct {
 
 // Error describes the failure on one line, of at most 2 KiB.
 func (e *SendError) Error() string {
-	what := ": no answer, and the request may have been carried out: "
+	what := ": no complete answer, and the request may have been carried out: "
 	if e.Unspent {
 		what = ": the request was not sent: "
 	}

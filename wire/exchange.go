@@ -18,15 +18,18 @@ import (
 	"time"
 )
 
-// reply is an HTTP answer, read to its end or to the cap.
+// reply is an HTTP answer.
 type reply struct {
-	status   int
-	header   http.Header
-	body     []byte // nil where tooLarge
-	tooLarge bool
+	status int // 0: none came
+	header http.Header
+	body   []byte
+	err    error // why body is nil: it is too large, or broke off
 }
 
-// exchange sends one request and reads the answer. Its errors are *SendError.
+func (r *reply) success() bool { return r.status >= 200 && r.status <= 299 }
+
+// exchange sends one request and reads the answer. Its errors are *SendError,
+// and come with what there is of an answer.
 //
 // It calls the Transport, not the http.Client: what that adds is what this
 // package does without, following redirects and keeping cookies.
@@ -70,12 +73,15 @@ func (c *Client) exchange(ctx context.Context, cl *call, u *url.URL, header http
 	if r.status < 200 {
 		return r, nil // 101 switches to a protocol that might never end
 	}
-	r.body, err = readBody(resp)
-	if errors.Is(err, errTooLarge) {
-		r.tooLarge = true
-	} else if err != nil {
-		return reply{}, cl.sendError(ctx, withoutURL(err), false)
+	r.body, r.err = readBody(resp)
+	if r.err == nil || r.err == errTooLarge {
+		return r, nil
 	}
+	broken := cl.sendError(ctx, withoutURL(r.err), false)
+	if r.success() {
+		return r, broken
+	}
+	r.err = &brokenBody{broken.Err} // a refusal is one without its body, too
 	return r, nil
 }
 
@@ -124,32 +130,27 @@ func readBody(resp *http.Response) ([]byte, error) {
 	}
 }
 
-// decode reads a successful answer into out. Its errors say what is wrong with
-// the answer and show nothing of it but its content type.
-func (r *reply) decode(out answer) error {
-	if r.tooLarge {
-		return errTooLarge
+// brokenBody is why a body could not be read to its end.
+type brokenBody struct{ cause error }
+
+func (e *brokenBody) Error() string   { return "its body broke off: " + e.cause.Error() }
+func (e *brokenBody) Unwrap() []error { return []error{io.ErrUnexpectedEOF, e.cause} }
+
+// read reads the body's members. Its errors say what is wrong with the body and
+// show nothing of it; of the header they show the content type.
+func (r *reply) read(members fields) error {
+	switch {
+	case r.err != nil:
+		return r.err
+	case len(r.body) == 0:
+		return errors.New("it is empty")
+	case !json.Valid(r.body):
+		return r.notJSON()
 	}
-	if err := json.Unmarshal(r.body, out); err != nil {
-		return r.notJSON(err)
-	}
-	return out.check()
+	return members.read(r.body)
 }
 
-// notJSON says why the body could not be read as the JSON it should be.
-func (r *reply) notJSON(err error) error {
-	if len(r.body) == 0 {
-		return errors.New("it is empty")
-	}
-	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		if wrongType.Field == "" {
-			return errors.New("it is not a JSON object")
-		}
-		return fmt.Errorf("its member %s has the wrong type", wrongType.Field)
-	}
-	if _, ok := errors.AsType[*json.SyntaxError](err); !ok {
-		return errors.New("a number in it can't be read")
-	}
+func (r *reply) notJSON() error {
 	contentType := cmp.Or(r.header.Get("Content-Type"), "something without a content type")
 	if strings.Contains(contentType, "json") {
 		return errors.New("it is not well-formed JSON")

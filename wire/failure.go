@@ -21,16 +21,27 @@ const (
 
 const maxRetryAfter = 24 * time.Hour
 
-// errorBody is the JSON of an error. All but Type and Message are the
-// service's own; Message is what gateways in front of it write.
+// errorBody is the JSON of an error.
 type errorBody struct {
-	Type        string `json:"__type"`
-	Code        string `json:"error"`
-	Description string `json:"error_description"`
-	Message     string `json:"message"`
-	Reason      string `json:"reason"`
-	Region      string `json:"region"`
-	Endpoint    string `json:"endpoint"`
+	// of the service's model
+	code, description, reason, region, endpoint string
+	// of the protocol, and of gateways in front of the service
+	typ, otherType, message string
+}
+
+func (b *errorBody) fields() fields {
+	return fields{
+		{name: "error", into: &b.code},
+		{name: "error_description", into: &b.description},
+		{name: "reason", into: &b.reason},
+		{name: "region", into: &b.region},
+		{name: "endpoint", into: &b.endpoint},
+		{name: "__type", into: &b.typ},
+		{name: "code", into: &b.otherType},
+		{name: "Code", into: &b.otherType},
+		{name: "message", into: &b.message},
+		{name: "Message", into: &b.message},
+	}
 }
 
 // failure makes an error of an answer whose status is not one of success.
@@ -39,27 +50,19 @@ func (cl *call) failure(r *reply) *Error {
 		return cl.unusable(r, redirectError(r.header))
 	}
 	var b errorBody
-	err := json.Unmarshal(r.body, &b)
-	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrongType.Field != "" {
-		err = nil // that member is left empty; the others were read
+	err := r.read(b.fields())
+	if _, ok := err.(wrongType); ok {
+		err = nil // the others were read
 	}
 	e := cl.newError(r)
-	e.Code = cl.name(b.Code)
-	e.Type = cmp.Or(cl.exception(r.header.Get(headerErrorType)), cl.exception(b.Type), typeOfCode(b.Code))
-	e.Description = clean(cmp.Or(b.Description, b.Message), maxDescription, cl.secrets[:])
-	e.Reason = cl.name(b.Reason)
-	e.Region = cl.name(b.Region)
-	e.Endpoint = clean(b.Endpoint, maxHost, cl.secrets[:])
+	e.Code = cl.name(b.code)
+	e.Type = cmp.Or(cl.exception(r.header.Get(headerErrorType)), cl.exception(b.typ), cl.exception(b.otherType), typeOfCode(b.code))
+	e.Description = clean(cmp.Or(b.description, b.message), maxDescription, &cl.hidden)
+	e.Reason = cl.name(b.reason)
+	e.Region = cl.name(b.region)
+	e.Endpoint = clean(b.endpoint, maxHost, &cl.hidden)
 	if e.Type == "" && e.Code == "" {
-		switch {
-		case r.tooLarge:
-			err = errTooLarge
-		case err != nil:
-			err = r.notJSON(err)
-		default:
-			err = errors.New("it names no error")
-		}
-		e.Err = cl.responseError(err)
+		e.Err = cl.responseError(cmp.Or(err, errors.New("it names no error")))
 	}
 	return e
 }
@@ -72,7 +75,7 @@ func (cl *call) unusable(r *reply, cause error) *Error {
 }
 
 func (cl *call) responseError(cause error) error {
-	return fmt.Errorf("%w: %s", ErrResponse, clean(cause.Error(), maxDescription, cl.secrets[:]))
+	return fmt.Errorf("%w: %w", ErrResponse, cl.scrubbed(cause, maxDescription))
 }
 
 // newError returns an error with what the header tells.
@@ -94,12 +97,8 @@ func (cl *call) sendError(ctx context.Context, err error, unspent bool) *SendErr
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
-	if text := err.Error(); holdsSecret(text, cl.secrets[:]) {
-		hidden := err
-		err = &scrubbedError{
-			text: clean(text, maxErrorText, cl.secrets[:]),
-			is:   func(target error) bool { return errors.Is(hidden, target) },
-		}
+	if text := err.Error(); len(text) > examined*maxErrorText || cl.hidden.in(text) {
+		err = cl.scrubbed(err, maxErrorText)
 	}
 	return &SendError{Operation: cl.operation, Unspent: unspent, Err: err}
 }
@@ -112,8 +111,17 @@ func withoutURL(err error) error {
 	return err
 }
 
-// scrubbedError stands for an error whose text held a secret. What it stands
-// for can be recognized with errors.Is, but not be had or printed.
+// scrubbed returns what stands for an error whose text may not be shown as it
+// is.
+func (cl *call) scrubbed(err error, limit int) error {
+	return &scrubbedError{
+		text: clean(err.Error(), limit, &cl.hidden),
+		is:   func(target error) bool { return errors.Is(err, target) },
+	}
+}
+
+// scrubbedError stands for an error. What it stands for can be recognized with
+// errors.Is, but not be had or printed.
 type scrubbedError struct {
 	text string
 	is   func(target error) bool
@@ -139,7 +147,7 @@ func (cl *call) metadata(r *reply) Metadata {
 }
 
 func (cl *call) name(s string) string {
-	shown := clean(s, maxName, cl.secrets[:])
+	shown := clean(s, maxName, &cl.hidden)
 	if shown != s && isKnown(s) {
 		return s // a short secret may occur in it
 	}

@@ -92,7 +92,7 @@ func (c *Client) CreateTokenWithIAM(ctx context.Context, in *CreateTokenWithIAMI
 	if c.Signer == nil {
 		return nil, cl.refuse(errors.New("Signer is missing; the operation is signed with IAM credentials"))
 	}
-	cl.secrets = secrets{in.Assertion, in.SubjectToken, in.RefreshToken, in.Code, in.CodeVerifier}
+	cl.hidden.secrets = []Secret{in.Assertion, in.SubjectToken, in.RefreshToken, in.Code, in.CodeVerifier}
 	var a createTokenWithIAMAnswer
 	meta, err := c.do(ctx, cl, in.body(), &a)
 	if err != nil {
@@ -105,7 +105,7 @@ func (c *Client) CreateTokenWithIAM(ctx context.Context, in *CreateTokenWithIAMI
 func (cl *call) sign(ctx context.Context, req *http.Request, body []byte) error {
 	hash := sha256.Sum256(body)
 	err := cl.signer.Sign(ctx, req, hex.EncodeToString(hash[:]))
-	cl.secrets[len(cl.secrets)-1] = Secret(req.Header.Get("X-Amz-Security-Token"))
+	cl.hidden.secrets = append(cl.hidden.secrets, Secret(req.Header.Get("X-Amz-Security-Token")))
 	switch {
 	case err != nil:
 		return cl.notSigned(ctx, err)
@@ -176,18 +176,25 @@ func (in *CreateTokenWithIAMInput) body() any {
 
 type createTokenWithIAMAnswer struct {
 	createTokenAnswer
-	IssuedTokenType      string   `json:"issuedTokenType"`
-	Scope                []string `json:"scope"`
-	AWSAdditionalDetails struct {
-		IdentityContext string `json:"identityContext"`
-	} `json:"awsAdditionalDetails"`
+	IssuedTokenType string
+	Scope           []string
+	IdentityContext string
+}
+
+func (a *createTokenWithIAMAnswer) fields() fields {
+	details := fields{{name: "identityContext", into: &a.IdentityContext}}
+	return append(a.createTokenAnswer.fields(), fields{
+		{name: "issuedTokenType", into: &a.IssuedTokenType},
+		{name: "scope", into: &a.Scope},
+		{name: "awsAdditionalDetails", into: details},
+	}...)
 }
 
 func (a *createTokenWithIAMAnswer) check() error {
 	if err := a.createTokenAnswer.check(); err != nil {
 		return err
 	}
-	return check([]member{{"identityContext", a.AWSAdditionalDetails.IdentityContext, token}})
+	return check([]member{{"identityContext", a.IdentityContext, token}})
 }
 
 // output also bounds what no rule of check is for.
@@ -203,7 +210,7 @@ func (a *createTokenWithIAMAnswer) output(m Metadata) *CreateTokenWithIAMOutput 
 		IDToken:         Secret(a.IDToken),
 		IssuedTokenType: clean(a.IssuedTokenType, maxName, nil),
 		Scopes:          a.Scope,
-		IdentityContext: Secret(a.AWSAdditionalDetails.IdentityContext),
+		IdentityContext: Secret(a.IdentityContext),
 		Metadata:        m,
 	}
 }

@@ -45,7 +45,7 @@ func TestLog(t *testing.T) {
 		}},
 		"no answer": {createTokenWithIAM(bearerInput()), slowly(failing(errors.New("reset"))), map[string]any{
 			"operation": "CreateTokenWithIAM", "path": "/token",
-			"error": "wire: CreateTokenWithIAM: no answer, and the request may have been carried out: reset",
+			"error": "wire: CreateTokenWithIAM: no complete answer, and the request may have been carried out: reset",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

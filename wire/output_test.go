@@ -164,7 +164,7 @@ func TestUnusableAnswers(t *testing.T) {
 		{register, `{"clientId":"i","clientSecret":"s\u0000"}`, "clientSecret holds characters"},
 		{register, `{"clientId":"i","clientSecret":` + long + `}`, "clientSecret is larger than 64 KiB"},
 		{register, `{"clientId":"i","clientSecret":7}`, "its member clientSecret has the wrong type"},
-		{register, `{"clientId":"i","clientSecret":"s","clientSecretExpiresAt":"soon"}`, "a number in it can't be read"},
+		{register, `{"clientId":"i","clientSecret":"s","clientSecretExpiresAt":"soon"}`, "its member clientSecretExpiresAt has the wrong type"},
 		{register, `{"clientId":"i","clientSecret":"s","clientSecretExpiresAt":[]}`, "its member clientSecretExpiresAt has the wrong type"},
 
 		{device, start("deviceCode:"), "deviceCode is missing"},

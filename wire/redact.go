@@ -17,7 +17,7 @@ import (
 // or the whole of a secret that is shorter. Other encodings of a secret, such
 // as base64, are not recognized. Empty secrets are ignored.
 func Redact(text string, secrets ...Secret) string {
-	return clean(text, maxDescription, secrets)
+	return clean(text, maxDescription, &hidden{secrets: secrets})
 }
 
 const (
@@ -25,25 +25,38 @@ const (
 	maxEscapes = 3  // how often a text may have been escaped
 )
 
+// hidden are secrets that texts may not show. They are prepared for being
+// looked for once, when a text that may show one comes: few do.
+type hidden struct {
+	secrets  []Secret
+	prepared []runs
+}
+
+// runs are what tells some of the secrets.
+type runs struct {
+	length       int                 // of each, in bytes
+	alphanumeric bool                // made of letters and digits, whatever stands between them
+	all          map[string]struct{} // every run of that length
+}
+
 // A span is the part [from, to) of a text, in bytes.
 type span struct{ from, to int }
 
-// holdsSecret reports whether a text shows a secret, or enough of one.
-func holdsSecret(text string, hidden []Secret) bool { return len(secretSpans(text, hidden)) > 0 }
+// in reports whether a text shows a secret, or enough of one.
+func (h *hidden) in(text string) bool { return len(h.spans(text)) > 0 }
 
-// secretSpans returns where in a text secrets are: in order, none touching the
-// next.
-func secretSpans(text string, hidden []Secret) []span {
-	if text == "" || len(hidden) == 0 {
+// spans returns where in a text secrets are: in order, none touching the next.
+func (h *hidden) spans(text string) []span {
+	if text == "" || h == nil {
 		return nil
 	}
 	var found []span
 	v := view{text: text}
 	for range maxEscapes + 1 {
-		chars := charsOf(v.text)
-		for _, secret := range hidden {
-			if chars.mayShow(string(secret)) {
-				found = v.find(found, string(secret))
+		if h.mayBeIn(v.text) {
+			h.prepare()
+			for i := range h.prepared {
+				found = v.find(found, &h.prepared[i])
 			}
 		}
 		if !strings.ContainsAny(v.text, `%\&`) {
@@ -52,6 +65,45 @@ func secretSpans(text string, hidden []Secret) []span {
 		v = v.unescape()
 	}
 	return union(found)
+}
+
+func (h *hidden) prepare() {
+	if h.prepared != nil {
+		return
+	}
+	for _, secret := range h.secrets {
+		key, alphanumeric := filter(string(secret), isAlphanumeric), true
+		if len(key) < tells {
+			key, alphanumeric = string(secret), false
+		}
+		if key == "" {
+			continue
+		}
+		n := min(len(key), tells)
+		all := h.runs(n, alphanumeric)
+		for i := 0; i+n <= len(key); i++ {
+			all[key[i:i+n]] = struct{}{}
+		}
+	}
+}
+
+// runs returns where runs of that kind are kept.
+func (h *hidden) runs(length int, alphanumeric bool) map[string]struct{} {
+	for _, r := range h.prepared {
+		if r.length == length && r.alphanumeric == alphanumeric {
+			return r.all
+		}
+	}
+	r := runs{length, alphanumeric, make(map[string]struct{})}
+	h.prepared = append(h.prepared, r)
+	return r.all
+}
+
+// mayBeIn reports whether a text may show a secret. It is cheap, and mostly
+// false for texts that show none.
+func (h *hidden) mayBeIn(text string) bool {
+	chars := charsOf(text)
+	return slices.ContainsFunc(h.secrets, chars.mayShow)
 }
 
 // union sorts spans and joins those that overlap or touch.
@@ -79,10 +131,8 @@ func charsOf(text string) *charset {
 	return &set
 }
 
-// mayShow reports whether a text with these characters may show a secret. It
-// is cheap, and mostly false for texts that show none: requests whose answers
-// are in order need no more.
-func (c *charset) mayShow(secret string) bool {
+// mayShow reports whether a text with these characters may show a secret.
+func (c *charset) mayShow(secret Secret) bool {
 	n := min(len(secret), tells)
 	for from := 0; n > 0 && from+n <= len(secret); {
 		last := from + n - 1
@@ -110,29 +160,26 @@ func (v view) original(i int) int {
 	return v.at[i]
 }
 
-// find appends to spans where in the original the view shows a secret.
-func (v view) find(spans []span, secret string) []span {
+// find appends to spans where in the original the view shows one of the runs.
+func (v view) find(spans []span, r *runs) []span {
 	keep := isAlphanumeric
-	if key, _ := filter(secret, keep); len(key) < tells {
+	if !r.alphanumeric {
 		keep = func(byte) bool { return true }
 	}
-	key, _ := filter(secret, keep)
-	text, at := filter(v.text, keep)
-	n := min(len(key), tells)
-	runs := make(map[string]struct{}, len(key))
-	for i := 0; i+n <= len(key); i++ {
-		runs[key[i:i+n]] = struct{}{}
-	}
-	for i := 0; i+n <= len(text); i++ {
-		if _, ok := runs[text[i:i+n]]; ok {
-			spans = append(spans, span{v.original(at[i]), v.original(at[i+n-1] + 1)})
+	text, at := filterAt(v.text, keep)
+	for i := 0; i+r.length <= len(text); i++ {
+		if _, ok := r.all[text[i:i+r.length]]; ok {
+			spans = append(spans, span{v.original(at[i]), v.original(at[i+r.length-1] + 1)})
 		}
 	}
 	return spans
 }
 
-// filter returns the bytes of s to be kept, and where in s each was.
-func filter(s string, keep func(byte) bool) (kept string, at []int) {
+// filter returns the bytes of s to be kept.
+func filter(s string, keep func(byte) bool) string { kept, _ := filterAt(s, keep); return kept }
+
+// filterAt returns the bytes of s to be kept, and where in s each was.
+func filterAt(s string, keep func(byte) bool) (kept string, at []int) {
 	b := make([]byte, 0, len(s))
 	at = make([]int, 0, len(s))
 	for i := range len(s) {

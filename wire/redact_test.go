@@ -7,6 +7,7 @@ import (
 	"html"
 	"math/rand/v2"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -192,6 +193,41 @@ func TestRedactIsBounded(t *testing.T) {
 			t.Errorf("%s: %d bytes: %q", name, len(got), got)
 		}
 		checkParts(t, got, aorToken)
+	}
+}
+
+// What is looked for is prepared once for all texts of an answer, however large
+// the secrets are.
+func TestRedactMemory(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	const chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	large := func() wire.Secret {
+		b := make([]byte, wire.MaxTokenBytes)
+		for i := range b {
+			b[i] = chars[r.IntN(len(chars))]
+		}
+		return wire.Secret(b)
+	}
+	text := strings.Repeat(chars+"%2525&amp;", 2000)
+	members := make(map[string]string)
+	for _, name := range []string{"__type", "error", "error_description", "reason", "region", "endpoint"} {
+		members[name] = text
+	}
+	body, _ := json.Marshal(members)
+	c := answering(400, string(body), "x-amzn-RequestId", text, "x-amz-id-2", text, "X-Amz-Cf-Id", text)
+	in := &wire.CreateTokenInput{
+		ClientID: "x", ClientSecret: large(), GrantType: wire.GrantRefreshToken, DeviceCode: large(), Code: large(), CodeVerifier: large(), RefreshToken: large(),
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := c.CreateToken(t.Context(), in)
+	runtime.ReadMemStats(&after)
+	asError(t, err)
+	const limit = 64 << 20
+	if n := after.TotalAlloc - before.TotalAlloc; n > limit {
+		t.Errorf("%d MiB for one answer of %d KiB", n>>20, len(body)>>10)
+	} else {
+		t.Logf("%d MiB", n>>20)
 	}
 }
 
