@@ -131,12 +131,16 @@ func tokenOf(ctx context.Context, src oauth2.TokenSource) (*oauth2.Token, error)
 	return t, err
 }
 
+// codeLifetime is longer than that of any authorization code.
+const codeLifetime = time.Hour
+
 // proof is an assertion ready to be sent.
 type proof struct {
 	value      wire.Secret
-	print      string // what tells it apart from others
-	single     bool   // it works once
-	repeatable bool   // it may be sent again whatever became of it
+	print      string    // what tells it apart from others
+	until      time.Time // it has expired then
+	single     bool      // it works once
+	repeatable bool      // it may be sent again whatever became of it
 }
 
 // spentBy reports whether p must not be sent again after a request that ended
@@ -177,6 +181,7 @@ func (a Assertion) prove(ctx context.Context, subject Subject, audiences []strin
 	p := &proof{
 		value:      value,
 		print:      fingerprint(value),
+		until:      now.Add(codeLifetime),
 		single:     a.grant == wire.GrantAuthorizationCode,
 		repeatable: a.grant == wire.GrantTokenExchange,
 	}
@@ -188,6 +193,7 @@ func (a Assertion) prove(ctx context.Context, subject Subject, audiences []strin
 		return nil, reauth("the assertion "+err.Error(), nil)
 	}
 	p.single = c.ID != ""
+	p.until = c.expires()
 	return p, c.check(subject, audiences, now)
 }
 
@@ -227,6 +233,12 @@ func readClaims(token wire.Secret) (*claims, error) {
 	return &c, nil
 }
 
+// expires returns when the JWT does; those of a far future are clamped.
+func (c *claims) expires() time.Time {
+	const year2200 = 7258118400
+	return time.Unix(int64(min(max(c.Expires, 0), year2200)), 0).UTC()
+}
+
 func (c *claims) check(subject Subject, audiences []string, now time.Time) error {
 	switch {
 	case c.Issuer != subject.Issuer:
@@ -235,7 +247,7 @@ func (c *claims) check(subject Subject, audiences []string, now time.Time) error
 		return mismatch("sub")
 	case c.Tenant != nil && subject.Tenant != "" && c.Tenant != subject.Tenant:
 		return mismatch("tid")
-	case c.Expires <= float64(now.Unix()):
+	case !now.Before(c.expires()):
 		return reauth("the assertion has expired", nil)
 	case len(audiences) > 0 && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(audiences, a) }):
 		return reauth("the assertion is for another audience", nil)

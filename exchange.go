@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +42,9 @@ type climb struct {
 	*Identity
 	entry   *entry
 	began   atomic.Bool
-	refused bool // a refresh token was
+	refused bool        // a refresh token was
+	spent   []spentMark // in the store, and by this climb
+	changed bool        // spent was
 }
 
 // renewFailed implements renewer.
@@ -79,7 +82,7 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 	e := c.exchanger
 	key := e.key(c.subject)
 	if raw, err := e.cfg.Store.Get(ctx, key); err == nil {
-		if stored := decodeExchanged(raw, key); stored.after(held) && c.usable(stored, held == nil) {
+		if stored := decodeIdentity(raw, key).tokens; stored.after(held) && c.usable(stored, held == nil) {
 			c.observe(ctx, Event{Rung: RungStore})
 			return stored, nil
 		}
@@ -88,7 +91,8 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 	ran := false
 	err := e.cfg.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
 		ran = true
-		stored := decodeExchanged(old, key)
+		record := decodeIdentity(old, key)
+		stored := record.tokens
 		if stored.after(held) && c.usable(stored, false) {
 			next = stored
 			return nil, errUnchanged
@@ -96,18 +100,20 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 		if err := cache.NotWritable(ctx); err != nil && held != nil && c.usable(held, true) {
 			return nil, fmt.Errorf("awsoidc: not renewed, because what comes could not be saved: %w", err)
 		}
+		c.spent = record.live(e.rules.now().time())
 		var err error
 		next, err = c.descend(ctx, held, stored)
-		switch {
-		case c.entry.forgotten.Load():
-			next = nil
-			return nil, cmp.Or(err, errForgotten)
-		case err == nil:
-			return next.encode(key), nil
-		case c.refused && stored != nil:
-			return stored.withoutRefreshToken().encode(key), err
+		if c.entry.forgotten.Load() {
+			next, stored, err = nil, nil, cmp.Or(err, errForgotten)
+		} else if err != nil && !c.changed && !c.refused {
+			return nil, err
 		}
-		return nil, err
+		if next != nil {
+			stored = next
+		} else if stored != nil && c.refused {
+			stored = stored.withoutRefreshToken()
+		}
+		return (&identityRecord{stored, c.spent}).encode(key), err
 	})
 	switch {
 	case next != nil:
@@ -196,7 +202,6 @@ func (c *climb) refresh(ctx context.Context, t *exchanged, n uint64) (*exchanged
 		return nil, err
 	}
 	next := newExchanged(out, sentAt, n+1)
-	next.origin = t.origin
 	next.refreshToken = cmp.Or(next.refreshToken, t.refreshToken)
 	next.idToken = cmp.Or(next.idToken, t.idToken)
 	next.identityContext = cmp.Or(next.identityContext, t.identityContext)
@@ -211,12 +216,15 @@ func (c *climb) exchange(ctx context.Context, before *exchanged) (*exchanged, er
 	if err != nil {
 		return nil, err
 	}
-	if p.single && before != nil && before.origin == p.print || !e.spent.add(p) {
+	isSpent := func(m spentMark) bool { return m.Print == p.print }
+	if slices.ContainsFunc(c.spent, isSpent) || !e.spent.add(p) {
 		return nil, errUsedBefore
 	}
 	out, err := c.send(ctx, RungExchange, c.assertion.input(e.cfg.Application, e.cfg.Scopes, p.value))
 	spent := p.spentBy(err)
-	if !spent {
+	if spent {
+		c.spent, c.changed = append(c.spent, spentMark{p.print, p.until}), true
+	} else {
 		e.spent.remove(p)
 	}
 	if err != nil {
@@ -226,9 +234,7 @@ func (c *climb) exchange(ctx context.Context, before *exchanged) (*exchanged, er
 	if before != nil {
 		n = before.n + 1
 	}
-	next := newExchanged(out, sentAt, n)
-	next.origin = p.print
-	return next, nil
+	return newExchanged(out, sentAt, n), nil
 }
 
 // send asks the service. What works once is sent again only where the service

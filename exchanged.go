@@ -2,6 +2,7 @@ package awsoidc
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,6 @@ type exchanged struct {
 	refreshToken, idToken, identityContext wire.Secret // "" where there is none
 	scope, issuedTokenType                 string      // "" where the service did not say
 	issuedAt, expiresAt                    time.Time
-	origin                                 string // fingerprint of the assertion that it goes back to
 	n                                      uint64 // grows with each renewal
 }
 
@@ -57,56 +57,87 @@ func (t *exchanged) oauth2() *oauth2.Token {
 	return (&oauth2.Token{AccessToken: string(t.accessToken), TokenType: "Bearer"}).WithExtra(extra)
 }
 
-// exchangedRecord is how exchanged is stored.
-type exchangedRecord struct {
-	Key             string    `json:"key"`
-	N               uint64    `json:"n"`
-	AccessToken     string    `json:"accessToken"`
-	RefreshToken    string    `json:"refreshToken,omitempty"`
-	IDToken         string    `json:"idToken,omitempty"`
-	IdentityContext string    `json:"identityContext,omitempty"`
-	Scope           string    `json:"scope,omitempty"`
-	IssuedTokenType string    `json:"issuedTokenType,omitempty"`
-	IssuedAt        time.Time `json:"issuedAt"`
-	ExpiresAt       time.Time `json:"expiresAt"`
-	Origin          string    `json:"origin,omitempty"`
+// identityRecord is what is stored of one identity. Without tokens it keeps
+// assertions from being sent twice, also after Forget.
+type identityRecord struct {
+	tokens *exchanged
+	spent  []spentMark
 }
 
-// encode returns what is stored under key.
-func (t *exchanged) encode(key string) []byte {
-	raw, err := json.Marshal(exchangedRecord{
-		Key: key, N: t.n,
-		AccessToken: string(t.accessToken), RefreshToken: string(t.refreshToken),
-		IDToken: string(t.idToken), IdentityContext: string(t.identityContext),
-		Scope: t.scope, IssuedTokenType: t.issuedTokenType,
-		IssuedAt: t.issuedAt.UTC(), ExpiresAt: t.expiresAt.UTC(), Origin: t.origin,
+// spentMark tells an assertion that must not be sent again from others.
+type spentMark struct {
+	Print string    `json:"print"`
+	Until time.Time `json:"until"` // it has expired then
+}
+
+// maxMarks bounds the marks of one identity.
+const maxMarks = 16
+
+// live returns the marks that still matter.
+func (r *identityRecord) live(now time.Time) []spentMark {
+	marks := slices.DeleteFunc(slices.Clone(r.spent), func(m spentMark) bool {
+		return m.Until.Before(now.Add(-maxSkew)) || m.Until.Sub(now) > wire.MaxExpiresIn
 	})
+	return marks[max(0, len(marks)-maxMarks):]
+}
+
+// storedIdentity is how an identityRecord is stored.
+type storedIdentity struct {
+	Key             string      `json:"key"`
+	N               uint64      `json:"n,omitempty"`
+	AccessToken     string      `json:"accessToken,omitempty"`
+	RefreshToken    string      `json:"refreshToken,omitempty"`
+	IDToken         string      `json:"idToken,omitempty"`
+	IdentityContext string      `json:"identityContext,omitempty"`
+	Scope           string      `json:"scope,omitempty"`
+	IssuedTokenType string      `json:"issuedTokenType,omitempty"`
+	IssuedAt        time.Time   `json:"issuedAt,omitzero"`
+	ExpiresAt       time.Time   `json:"expiresAt,omitzero"`
+	Spent           []spentMark `json:"spent,omitempty"`
+}
+
+// encode returns what is stored under key, nil where there is nothing.
+func (r *identityRecord) encode(key string) []byte {
+	stored := storedIdentity{Key: key, Spent: r.spent}
+	if t := r.tokens; t != nil {
+		stored = storedIdentity{
+			Key: key, N: t.n,
+			AccessToken: string(t.accessToken), RefreshToken: string(t.refreshToken),
+			IDToken: string(t.idToken), IdentityContext: string(t.identityContext),
+			Scope: t.scope, IssuedTokenType: t.issuedTokenType,
+			IssuedAt: t.issuedAt.UTC(), ExpiresAt: t.expiresAt.UTC(), Spent: r.spent,
+		}
+	} else if len(r.spent) == 0 {
+		return nil
+	}
+	raw, err := json.Marshal(stored)
 	if err != nil {
 		return nil // times beyond the year 9999: not kept
 	}
 	return raw
 }
 
-// decodeExchanged returns what is stored under key, nil where that can't be
-// used.
-func decodeExchanged(raw []byte, key string) *exchanged {
-	var r exchangedRecord
-	if raw == nil || json.Unmarshal(raw, &r) != nil || r.Key != key || !isToken(r.AccessToken) {
-		return nil
+// decodeIdentity returns what is stored under key, without what can't be used.
+func decodeIdentity(raw []byte, key string) (record identityRecord) {
+	var s storedIdentity
+	if raw == nil || json.Unmarshal(raw, &s) != nil || s.Key != key {
+		return record
 	}
-	for _, secret := range []*string{&r.RefreshToken, &r.IDToken, &r.IdentityContext} {
+	record.spent = s.Spent
+	lifetime := s.ExpiresAt.Sub(s.IssuedAt)
+	if !isToken(s.AccessToken) || lifetime <= 0 || lifetime > wire.MaxExpiresIn {
+		return record
+	}
+	for _, secret := range []*string{&s.RefreshToken, &s.IDToken, &s.IdentityContext} {
 		if !isToken(*secret) {
 			*secret = ""
 		}
 	}
-	lifetime := r.ExpiresAt.Sub(r.IssuedAt)
-	if lifetime <= 0 || lifetime > wire.MaxExpiresIn {
-		return nil
+	record.tokens = &exchanged{
+		accessToken: wire.Secret(s.AccessToken), refreshToken: wire.Secret(s.RefreshToken),
+		idToken: wire.Secret(s.IDToken), identityContext: wire.Secret(s.IdentityContext),
+		scope: s.Scope, issuedTokenType: s.IssuedTokenType,
+		issuedAt: s.IssuedAt, expiresAt: s.ExpiresAt, n: s.N,
 	}
-	return &exchanged{
-		accessToken: wire.Secret(r.AccessToken), refreshToken: wire.Secret(r.RefreshToken),
-		idToken: wire.Secret(r.IDToken), identityContext: wire.Secret(r.IdentityContext),
-		scope: r.Scope, issuedTokenType: r.IssuedTokenType,
-		issuedAt: r.IssuedAt, expiresAt: r.ExpiresAt, origin: r.Origin, n: r.N,
-	}
+	return record
 }

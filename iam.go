@@ -218,8 +218,9 @@ func (e *Exchanger) Identity(subject Subject, assertion Assertion) *Identity {
 // Credentials that callers have stay valid until they expire. Other processes
 // keep what they have in memory.
 //
-// The subject is as the Identity has it. An error says that the Store may
-// still hold it.
+// The Store keeps which assertions were used, so that none is sent again: no
+// secret, and only until they expire. An error says that the Store may still
+// hold more.
 func (e *Exchanger) Forget(ctx context.Context, subject Subject) error {
 	if err := subject.check(); err != nil {
 		return err
@@ -228,7 +229,11 @@ func (e *Exchanger) Forget(ctx context.Context, subject Subject) error {
 	if e.cfg.Store == nil {
 		return nil
 	}
-	err := e.cfg.Store.Update(ctx, e.key(subject), func(context.Context, []byte) ([]byte, error) { return nil, nil })
+	key := e.key(subject)
+	err := e.cfg.Store.Update(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
+		record := decodeIdentity(old, key)
+		return (&identityRecord{spent: record.live(e.rules.now().time())}).encode(key), nil
+	})
 	if err != nil {
 		return &failure{what: "what the store holds of an identity was not removed", cause: err, advice: "call Forget again"}
 	}
