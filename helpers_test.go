@@ -84,7 +84,7 @@ func refreshes(srv *idctest.Server) int {
 	return srv.Count(idctest.CreateTokenRefresh).Requests
 }
 
-func newLRU(t *testing.T) cache.Store {
+func newLRU(t testing.TB) cache.Store {
 	t.Helper()
 	store, err := cache.NewLRU(100, 1<<20)
 	if err != nil {
