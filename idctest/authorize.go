@@ -120,7 +120,7 @@ func (s *Server) authorizePage(status int, a *authorization, query string) *answ
 	token := s.state.formToken
 	s.state.mu.Unlock()
 	return render(status, page{
-		Confirm: true, Title: "Allow this sign-in?", Action: "/authorize?" + query, FormToken: token, Redirect: a.redirectURI,
+		Confirm: true, Title: "Allow this sign-in?", Action: "authorize?" + query, FormToken: token, Redirect: a.redirectURI,
 		Client: a.name, StartURL: a.startURL, User: s.userName(), Scopes: a.scopes,
 	})
 }

@@ -32,7 +32,7 @@ func TestAuthorizePage(t *testing.T) {
 	if action == nil || token == nil {
 		t.Fatalf("no form: %s", body)
 	}
-	formURL := "https://oidc.us-east-1.amazonaws.com" + strings.ReplaceAll(action[1], "&amp;", "&")
+	formURL := "https://oidc.us-east-1.amazonaws.com/" + strings.ReplaceAll(action[1], "&amp;", "&")
 
 	post := func(header http.Header, form url.Values) *http.Response {
 		t.Helper()

@@ -20,7 +20,8 @@
 //
 // # Use
 //
-// Over a network, wrap it: httptest.NewServer(idctest.New()). In one process,
+// Over a network, wrap it: httptest.NewServer(idctest.New()), below a path with
+// [http.StripPrefix]. In one process,
 // [Server.Transport] needs no sockets, and works in the virtual time of
 // testing/synctest, where polling, expiry and hours of refreshing take no time
 // at all:

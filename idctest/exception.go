@@ -261,7 +261,7 @@ func stsStatus(code string) int {
 
 // unknownOperation answers what no operation answers for.
 func unknownOperation(r *request) *answer {
-	if r.http.URL.Path == "/" {
+	if atRoot(r.http) {
 		if action := r.form.Get("Action"); action != "" {
 			return stsError(r.requestID, http.StatusBadRequest, "InvalidAction", "Could not find operation "+action+" for version 2011-06-15")
 		}

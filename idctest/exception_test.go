@@ -141,6 +141,35 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
+// TestExceptionStatus pins the status of each exception of SSO OIDC.
+func TestExceptionStatus(t *testing.T) {
+	want := map[string]int{
+		"AccessDeniedException": 400, "AuthorizationPendingException": 400, "ExpiredTokenException": 400, "InternalServerException": 500,
+		"InvalidClientException": 401, "InvalidClientMetadataException": 400, "InvalidGrantException": 400, "InvalidRedirectUriException": 400,
+		"InvalidRequestException": 400, "InvalidRequestRegionException": 400, "InvalidScopeException": 400, "SlowDownException": 400,
+		"UnauthorizedClientException": 400, "UnsupportedGrantTypeException": 400,
+	}
+	srv := idctest.New()
+	call := calls(srv)
+	seen := make(map[string]bool)
+	for _, op := range []idctest.Operation{idctest.RegisterClient, idctest.StartDeviceAuthorization, idctest.CreateToken, idctest.CreateTokenWithIAM} {
+		for _, f := range idctest.Exceptions(op) {
+			if f.Status != want[f.Type] {
+				t.Errorf("%s %s: status %d, want %d", op, f.Type, f.Status, want[f.Type])
+			}
+			srv.Inject(op, idctest.Fault{Type: f.Type}) // without its status
+			var re *awshttp.ResponseError
+			if err := call[op](t.Context()); !errors.As(err, &re) || re.HTTPStatusCode() != want[f.Type] {
+				t.Errorf("%s %s: %v, want status %d", op, f.Type, err, want[f.Type])
+			}
+			seen[f.Type] = true
+		}
+	}
+	if len(seen) != len(want) {
+		t.Errorf("%d exceptions, want %d", len(seen), len(want))
+	}
+}
+
 // members returns the exported string members of an exception that are set.
 func members(err error) map[string]string {
 	got := make(map[string]string)
@@ -252,6 +281,9 @@ func TestThrottledOnDemand(t *testing.T) {
 		{idctest.CreateTokenWithIAM, idctest.Fault{Status: 429}, "TooManyRequestsException", 429},
 		{idctest.GetRoleCredentials, idctest.Fault{Status: 429}, "TooManyRequestsException", 429},
 		{idctest.AssumeRole, idctest.Fault{Type: "Throttling"}, "Throttling", 400},
+		{idctest.AssumeRole, idctest.Fault{Code: "Throttling"}, "Throttling", 400},
+		{idctest.AssumeRole, idctest.Fault{Code: "AccessDenied", Status: 400}, "AccessDenied", 400},
+		{idctest.GetRoleCredentials, idctest.Fault{Code: "TooManyRequestsException"}, "TooManyRequestsException", 429},
 		{idctest.AssumeRole, idctest.Fault{Type: "AccessDenied"}, "AccessDenied", 403},
 		{idctest.AssumeRole, idctest.Fault{Type: "ServiceUnavailable"}, "ServiceUnavailable", 503},
 		{idctest.AssumeRole, idctest.Fault{Type: "InternalFailure"}, "InternalFailure", 500},

@@ -1,6 +1,7 @@
 package idctest
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"net/http"
@@ -59,7 +60,8 @@ type Fault struct {
 	// An injected SlowDownException is meant as seriously as the server's own:
 	// the device code's interval grows by 5 s.
 	Type string
-	// Code is the OAuth error code. The default follows from Type.
+	// Code is the OAuth error code. The default follows from Type. STS and the
+	// portal have one name for an error: it is Type, or else Code.
 	Code string
 	// Description is the error's description or message.
 	Description string
@@ -148,7 +150,7 @@ func (f *Fault) answer(r *request) *answer {
 		status = 0
 	}
 	if f.Body != nil {
-		return &answer{status: or(status, http.StatusOK), contentType: "application/json", body: f.Body}
+		return &answer{status: cmp.Or(status, http.StatusOK), contentType: "application/json", body: f.Body}
 	}
 	if typ == "" && f.Code == "" {
 		switch status {
@@ -157,14 +159,14 @@ func (f *Fault) answer(r *request) *answer {
 		case http.StatusInternalServerError:
 			typ = wire.TypeInternalServer
 		default:
-			return statusPage(or(status, http.StatusBadRequest))
+			return statusPage(cmp.Or(status, http.StatusBadRequest))
 		}
 	}
-	switch r.op.service() {
+	switch name := cmp.Or(typ, f.Code); r.op.service() {
 	case servicePortal:
-		return portalError(or(status, portalStatus(typ)), typ, f.Description)
+		return portalError(cmp.Or(status, portalStatus(name)), name, f.Description)
 	case serviceSTS:
-		return stsError(r.requestID, or(status, stsStatus(typ)), typ, f.Description)
+		return stsError(r.requestID, cmp.Or(status, stsStatus(name)), name, f.Description)
 	}
 	if r.op.withoutGrant() == CreateTokenWithIAM && status == http.StatusForbidden && typ != "" && f.Code == "" && f.Reason == "" {
 		return oidcAnswer(status, typ, messageOnly{f.Description})
@@ -212,11 +214,4 @@ func statusPage(status int) *answer {
 		status: status, contentType: "text/html",
 		body: fmt.Appendf(nil, "<html>\n<head><title>%s</title></head>\n<body><h1>%[1]s</h1></body>\n</html>\n", text),
 	}
-}
-
-func or(v, byDefault int) int {
-	if v == 0 {
-		return byDefault
-	}
-	return v
 }

@@ -71,7 +71,7 @@ func (s *Server) startDeviceAuthorization(r *request) *answer {
 		return oidcError(wire.TypeInvalidRequest, "Invalid start url provided")
 	}
 	d := s.newDevice(now, c, startURL)
-	page := origin(r.http) + "/device"
+	page := base(r.http) + "/device"
 	return jsonAnswer(struct {
 		DeviceCode  string `json:"deviceCode"`
 		UserCode    string `json:"userCode"`
@@ -106,12 +106,17 @@ func (c *client) mayUse(grantType string) bool {
 	return len(c.grantTypes) == 0 || slices.Contains(c.grantTypes, grantType)
 }
 
-// origin returns scheme and host as the client knows them.
-func origin(r *http.Request) string {
-	if r.TLS != nil {
-		return "https://" + r.Host
+// base returns the server's URL as the client knows it: scheme, host, and the
+// path below which the server answers.
+func base(r *http.Request) string {
+	prefix, ok := strings.CutSuffix(sentPath(r), r.URL.EscapedPath())
+	if !ok {
+		prefix = ""
 	}
-	return "http://" + r.Host
+	if r.TLS != nil {
+		return "https://" + r.Host + prefix
+	}
+	return "http://" + r.Host + prefix
 }
 
 func all(list []string, ok func(string) bool) bool {

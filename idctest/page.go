@@ -71,7 +71,7 @@ func (s *Server) question(code, typed string) page {
 		return page{Result: "error", Title: "This code can’t be used", Detail: sentence(why)}
 	}
 	return page{
-		Confirm: true, Title: "Allow this sign-in?", Action: "/device", UserCode: d.userCode, FormToken: d.formToken,
+		Confirm: true, Title: "Allow this sign-in?", Action: "device", UserCode: d.userCode, FormToken: d.formToken,
 		Client: d.client.name, StartURL: d.startURL, User: s.userName(), Scopes: d.client.scopes,
 	}
 }

@@ -75,7 +75,11 @@ func (s *Server) listAccountRoles(r *request) *answer {
 	if !s.authorized(r) {
 		return unauthorized()
 	}
-	a := s.account(r.form.Get("account_id"))
+	account := r.form.Get("account_id")
+	if account == "" {
+		return portalError(http.StatusBadRequest, wire.TypeInvalidRequest, "account_id is required")
+	}
+	a := s.account(account)
 	if a == nil {
 		return forbidden()
 	}

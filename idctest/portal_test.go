@@ -82,6 +82,8 @@ func TestPortalRefuses(t *testing.T) {
 		}
 	}
 	wantException(t, get("", ""), "InvalidRequestException")
+	_, err = portal.ListAccountRoles(t.Context(), &sso.ListAccountRolesInput{AccessToken: &token, AccountId: aws.String("")})
+	wantException(t, err, "InvalidRequestException")
 	_, err = portal.ListAccountRoles(t.Context(), &sso.ListAccountRolesInput{AccessToken: &token, AccountId: aws.String("000000000000")})
 	wantException(t, err, "ForbiddenException")
 

@@ -73,7 +73,7 @@ func (r *request) readForm() {
 		}
 	}
 	method := r.http.Method == http.MethodGet || r.http.Method == http.MethodPost
-	if r.op != "" || !method || r.http.URL.Path != "/" {
+	if r.op != "" || !method || !atRoot(r.http) {
 		return
 	}
 	switch action := Operation(r.form.Get("Action")); action {
@@ -81,6 +81,9 @@ func (r *request) readForm() {
 		r.op = action
 	}
 }
+
+// atRoot reports whether a request is to the server's own URL.
+func atRoot(r *http.Request) bool { return r.URL.Path == "" || r.URL.Path == "/" }
 
 // members reads the members of a JSON object. Names are matched exactly, as
 // the service does; encoding/json alone would ignore case. A member that is

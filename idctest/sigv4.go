@@ -1,9 +1,11 @@
 package idctest
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -274,7 +276,7 @@ func (sig *signature) canonicalRequest(r *http.Request, bodyHash string) (string
 		return "", false
 	}
 	var b strings.Builder
-	b.WriteString(r.Method + "\n" + r.URL.EscapedPath() + "\n" + sig.canonicalQuery(query) + "\n")
+	b.WriteString(r.Method + "\n" + escapePath(sentPath(r)) + "\n" + sig.canonicalQuery(query) + "\n")
 	for i, name := range sig.headers {
 		value, ok := headerValue(r, name)
 		if !ok || i > 0 && sig.headers[i-1] == name || name != strings.ToLower(name) {
@@ -284,6 +286,31 @@ func (sig *signature) canonicalRequest(r *http.Request, bodyHash string) (string
 	}
 	b.WriteString("\n" + strings.Join(sig.headers, ";") + "\n" + bodyHash)
 	return b.String(), true
+}
+
+// sentPath is the path as the client sent it, escaped. A handler around the
+// server may have taken a prefix from what it is now.
+func sentPath(r *http.Request) string {
+	path := r.URL.EscapedPath()
+	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		path = sent.EscapedPath()
+	}
+	return cmp.Or(path, "/")
+}
+
+// escapePath escapes a path that is escaped already: signatures of all services
+// but S3 are over that.
+func escapePath(path string) string {
+	var b strings.Builder
+	for i := range len(path) {
+		switch c := path[i]; {
+		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', strings.IndexByte("-._~/", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 func (sig *signature) canonicalQuery(query url.Values) string {
