@@ -345,8 +345,9 @@ func (i *Identity) acquire() (_ *entry, release func(), err error) {
 	if err := i.subject.check(); err != nil {
 		return nil, nil, err
 	}
-	entry := i.exchanger.identities.acquire(i.subject)
-	return entry, func() { entry.holds.Add(-1) }, nil
+	all := &i.exchanger.identities
+	entry := all.acquire(i.subject)
+	return entry, func() { all.release(entry) }, nil
 }
 
 // maxJoins bounds how often a caller waits for others whose assertion turns out

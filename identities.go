@@ -18,8 +18,8 @@ type entry struct {
 	subject   Subject
 	tokens    renewal[*exchanged]
 	used      atomic.Int64 // when recency was noted last, on the monotonic clock
-	holds     atomic.Int32 // callers who may be about to renew something
 	forgotten atomic.Bool
+	holds     int // guarded by identities.mu: callers who may be about to renew something
 
 	mu      sync.Mutex                       // guards changes of roles, and retired
 	roles   atomic.Pointer[[]*assumableRole] // never changed in place
@@ -44,9 +44,9 @@ func (e *entry) isRetired(refreshToken wire.Secret) bool {
 
 // busy reports whether something is obtained for the entry, or may be at any
 // moment: were it evicted, Forget could not find it, and the next caller would
-// obtain the same again.
+// obtain the same again. identities.mu must be held.
 func (e *entry) busy() bool {
-	if e.holds.Load() > 0 || e.tokens.calling.Load() {
+	if e.holds > 0 || e.tokens.calling.Load() {
 		return true
 	}
 	for _, r := range e.assumable() {
@@ -125,10 +125,18 @@ func (s *identities) acquire(subject Subject) *entry {
 		e.tokens.rules = s.rules
 		s.index.Store(hash, e)
 	}
-	e.holds.Add(1)
+	e.holds++
 	s.order.Add(e, struct{}{})
 	s.evict()
 	return e
+}
+
+// release takes a hold back.
+func (s *identities) release(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.holds--
+	s.evict()
 }
 
 // evict makes room. Where too many are busy, that has to wait: there are no
