@@ -1,0 +1,63 @@
+//go:build unix
+
+package main_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestShutdown(t *testing.T) {
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) { testShutdown(t, signal) })
+	}
+}
+
+func testShutdown(t *testing.T, signal os.Signal) {
+	w := newWorld(t)
+	s := w.start()
+	gate := w.aws.hold()
+	const users = 5
+	var wg sync.WaitGroup
+	arns := make([]string, users)
+	for i := range arns {
+		jwt := w.issuer.jwt(fmt.Sprint("user-", i), nil)
+		wg.Go(func() { arns[i] = s.whoami(jwt) })
+	}
+	for range users {
+		<-gate.reached
+	}
+	s.signal(signal)
+	s.awaitRefusal()
+	close(gate.open)
+	wg.Wait()
+	s.wait()
+	for _, role := range w.idc.AssumedRoles() {
+		if !slices.Contains(arns, role.ARN) {
+			t.Errorf("nobody was told of %s", role.ARN)
+		}
+	}
+	if n := w.exchanges(); n != users {
+		t.Errorf("%d exchanges of %d users", n, users)
+	}
+}
+
+// awaitRefusal waits until the program accepts no connection.
+func (s *service) awaitRefusal() {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			return
+		}
+		c.Close()
+	}
+	s.t.Error("the program accepts connections after the signal")
+}

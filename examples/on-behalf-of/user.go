@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+var (
+	errNoToken  = errors.New("the request has no bearer token")
+	errBadToken = errors.New("the token is not a JWT of the issuer for this audience, or has expired")
+	errNoKeys   = errors.New("the issuer's keys can't be had")
+)
+
+// A verifier tells whose a JWT is. It is safe for concurrent use.
+type verifier struct{ tokens *oidc.IDTokenVerifier }
+
+// newVerifier asks the issuer where its keys are (OpenID Connect Discovery 1.0
+// section 4). They are fetched with the first token, and again when one comes
+// that none of them verifies.
+func newVerifier(ctx context.Context, issuer, audience string) (*verifier, error) {
+	if _, err := wire.CheckEndpoint(issuer); err != nil {
+		return nil, fmt.Errorf("-issuer can't be used: %w", err)
+	}
+	client := &http.Client{Transport: strict{}, Timeout: 10 * time.Second}
+	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), issuer)
+	if err != nil {
+		return nil, fmt.Errorf("-issuer %s does not describe itself: %.300s; give its URL exactly as the claim iss has it", issuer, err.Error())
+	}
+	// The algorithms are those that the issuer names, asymmetric ones alone.
+	return &verifier{provider.Verifier(&oidc.Config{ClientID: audience})}, nil
+}
+
+// user returns whom the bearer token of a request is about, once its signature,
+// issuer, audience and expiry are found good, and the token. Errors wrap
+// errNoToken, errBadToken or errNoKeys.
+func (v *verifier) user(ctx context.Context, r *http.Request) (user awsoidc.Subject, raw string, err error) {
+	raw, err = bearer(r.Header)
+	if err != nil {
+		return user, "", err
+	}
+	token, err := v.tokens.Verify(ctx, raw)
+	if err != nil {
+		kind := errBadToken
+		if strings.HasPrefix(err.Error(), "failed to verify signature: fetching keys") { // it has no type
+			kind = errNoKeys
+		}
+		return user, "", fmt.Errorf("%w: %.300s", kind, err.Error())
+	}
+	user, err = subject(token)
+	return user, raw, err
+}
+
+// bearer returns the token of the one Authorization header (RFC 6750 section
+// 2.1).
+func bearer(h http.Header) (string, error) {
+	const b64token = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/="
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return "", errNoToken
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	token = strings.TrimLeft(token, " ")
+	switch {
+	case !strings.EqualFold(scheme, "Bearer") || token == "":
+		return "", errNoToken
+	case strings.Trim(token, b64token) != "":
+		return "", fmt.Errorf("%w: it has characters that no JWT has", errBadToken)
+	}
+	return token, nil
+}
+
+// subject returns whom a verified token is about. Everything that is held for a
+// user is found by it, so that it must be who AWS takes the token for.
+func subject(token *oidc.IDToken) (user awsoidc.Subject, err error) {
+	var claims map[string]any
+	if err := token.Claims(&claims); err != nil {
+		return user, fmt.Errorf("%w: its claims can't be read", errBadToken)
+	}
+	// encoding/json, and with it go-oidc, takes a claim "SUB" for "sub". An
+	// issuer may let its users choose claims of their own.
+	for name := range claims {
+		for _, known := range []string{"iss", "sub", "aud", "exp", "nbf", "tid"} {
+			if name != known && strings.EqualFold(name, known) {
+				return user, fmt.Errorf("%w: its claim %s has the name of another", errBadToken, known)
+			}
+		}
+	}
+	const longest = 255 // OpenID Connect Core 1.0 section 2
+	if token.Subject == "" || len(token.Subject) > longest {
+		return user, fmt.Errorf("%w: it names no user", errBadToken)
+	}
+	user = awsoidc.Subject{Issuer: token.Issuer, ID: token.Subject}
+	if tenant, has := claims["tid"]; has {
+		var ok bool
+		if user.Tenant, ok = tenant.(string); !ok || len(user.Tenant) > longest {
+			return awsoidc.Subject{}, fmt.Errorf("%w: its tenant can't be used", errBadToken)
+		}
+	}
+	return user, nil
+}
+
+// strict is a transport that uses https, and http on loopback addresses alone,
+// wherever the issuer says that its keys are. It bounds answers.
+type strict struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (strict) RoundTrip(r *http.Request) (*http.Response, error) {
+	if _, err := wire.CheckURL(r.URL.String()); err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, 1<<20)
+	return resp, nil
+}
