@@ -21,10 +21,9 @@
 // # Use
 //
 // Over a network, wrap it: httptest.NewServer(idctest.New()), below a path with
-// [http.StripPrefix]. In one process,
-// [Server.Transport] needs no sockets, and works in the virtual time of
-// testing/synctest, where polling, expiry and hours of refreshing take no time
-// at all:
+// [http.StripPrefix]. In one process, [Server.Transport] needs no sockets, and
+// works in the virtual time of testing/synctest, where polling, expiry and hours
+// of refreshing take no time at all:
 //
 //	srv := idctest.New()
 //	client := &http.Client{Transport: srv.Transport()} // any host will do
@@ -49,7 +48,12 @@
 // with the claims iss, sub, aud and exp, unless [Server.TrustedIssuers] lists
 // whose are accepted, for which audiences, and with which keys: given, or
 // fetched from the issuer as the service does, so that a real OpenID provider
-// can be the issuer.
+// can be the issuer. An [Issuer] stands in for one: it signs what a test says,
+// and publishes its keys.
+//
+//	issuer := idctest.NewIssuer("https://issuer.example")
+//	srv.TrustedIssuers = []idctest.TrustedIssuer{issuer.Trusted("my-service")}
+//	jwt := issuer.Sign(map[string]any{"sub": "jane", "aud": "my-service"})
 //
 // The identityContext that comes with the token goes into ProvidedContexts of
 // AssumeRole. GetCallerIdentity, as in AWS, then tells only the role and the

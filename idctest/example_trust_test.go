@@ -2,11 +2,6 @@ package idctest_test
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -42,36 +37,47 @@ func notVerified(claims string) string {
 	return encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte("not verified"))
 }
 
-// Only JWTs that an issuer signed are accepted, for an audience that it is
-// trusted for.
-func ExampleTrustedIssuer() {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// A test says what is in a user's token. Only what the issuer signed is accepted,
+// for an audience that it is trusted for.
+func ExampleIssuer() {
+	issuer := idctest.NewIssuer("https://issuer.example")
+	srv := idctest.New()
+	srv.TrustedIssuers = []idctest.TrustedIssuer{issuer.Trusted("my-service")}
+
+	token, err := exchangeAssertion(srv, "us-east-1", issuer.Sign(map[string]any{"sub": "jane", "aud": "my-service"}))
 	if err != nil {
 		log.Fatal(err)
 	}
-	srv := idctest.New()
-	srv.TrustedIssuers = []idctest.TrustedIssuer{{
-		Issuer: "https://issuer.example", Audiences: []string{"my-service"},
-		Keys: map[string]crypto.PublicKey{"": &key.PublicKey}, // HTTPClient would fetch them from the issuer
-	}}
+	identity, _ := srv.Identify(*token.AccessToken)
+	fmt.Println(identity.Subject, "of", identity.Issuer)
 
-	encode := base64.RawURLEncoding.EncodeToString
-	for _, audience := range []string{"my-service", "another"} {
-		claims := `{"iss":"https://issuer.example","sub":"jane","aud":"` + audience + `","exp":4102444800}`
-		text := encode([]byte(`{"alg":"ES256"}`)) + "." + encode([]byte(claims))
-		digest := sha256.Sum256([]byte(text))
-		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-		if err != nil {
-			log.Fatal(err)
-		}
-		signature := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-		_, err = exchangeAssertion(srv, "us-east-1", text+"."+encode(signature))
-		var refused *types.InvalidGrantException
-		fmt.Println(audience, "refused:", errors.As(err, &refused))
+	_, err = exchangeAssertion(srv, "us-east-1", issuer.Sign(map[string]any{"sub": "jane", "aud": "another"}))
+	var refused *types.InvalidGrantException
+	if errors.As(err, &refused) {
+		fmt.Println(*refused.Error_description)
 	}
 	// Output:
-	// my-service refused: false
-	// another refused: true
+	// jane of https://issuer.example
+	// Invalid assertion provided: its audience is not one that the issuer is trusted for
+}
+
+// The server fetches the keys from the issuer, as the service does, and again
+// when there is a new one.
+func ExampleTrustedIssuer() {
+	issuer := idctest.NewIssuer("https://issuer.example")
+	srv := idctest.New()
+	srv.TrustedIssuers = []idctest.TrustedIssuer{{
+		Issuer: issuer.URL, Audiences: []string{"my-service"},
+		HTTPClient: &http.Client{Transport: issuer.Transport()}, // of a real one: http.DefaultClient
+	}}
+	for range 2 {
+		_, err := exchangeAssertion(srv, "us-east-1", issuer.Sign(map[string]any{"sub": "jane", "aud": "my-service"}))
+		fmt.Println(err)
+		issuer.Rotate()
+	}
+	// Output:
+	// <nil>
+	// <nil>
 }
 
 // A test proves that a token belongs to the user that it was handed to.

@@ -225,7 +225,7 @@ func (s *Server) iamAnswer(now time.Time, sess *session, scopes []string, refres
 		out.Details = &details{identity}
 	}
 	if slices.Contains(scopes, scopeOpenID) {
-		out.IDToken = s.signJWT(idTokenClaims(now, sess, access.expires, identity))
+		out.IDToken = signingKey{key: s.idTokenKey()}.sign(idTokenClaims(now, sess, access.expires, identity))
 	}
 	return jsonAnswer(out)
 }

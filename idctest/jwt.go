@@ -23,33 +23,58 @@ import (
 func (s *Server) IDTokenKey() *ecdsa.PublicKey {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
-	return &s.signingKey().PublicKey
+	return &s.idTokenKey().PublicKey
 }
 
-// signingKey returns the key of ID tokens. The caller holds mu.
-func (s *Server) signingKey() *ecdsa.PrivateKey {
+// idTokenKey returns the key of ID tokens. The caller holds mu.
+func (s *Server) idTokenKey() *ecdsa.PrivateKey {
 	if s.state.idTokenKey == nil {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			panic(err) // crypto/rand never fails
-		}
-		s.state.idTokenKey = key
+		s.state.idTokenKey = generateKey()
 	}
 	return s.state.idTokenKey
 }
 
-// signJWT returns a JWT with these claims. The caller holds mu.
-func (s *Server) signJWT(claims any) string {
-	text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","typ":"JWT"}`)) + "." +
-		base64.RawURLEncoding.EncodeToString(mustJSON(claims))
-	a, b, err := ecdsa.Sign(rand.Reader, s.signingKey(), hashOf(crypto.SHA256, text))
+// signingKey is a key that signs JWTs (ES256).
+type signingKey struct {
+	id  string // "" where it has none
+	key *ecdsa.PrivateKey
+}
+
+func generateKey() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err) // crypto/rand never fails
+	}
+	return key
+}
+
+// sign returns a JWT with these claims (RFC 7515 section 3.1).
+func (k signingKey) sign(claims any) string {
+	header := struct {
+		Algorithm string `json:"alg"`
+		KeyID     string `json:"kid,omitempty"`
+		Type      string `json:"typ"`
+	}{"ES256", k.id, "JWT"}
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode(mustJSON(header)) + "." + encode(mustJSON(claims))
+	r, s, err := ecdsa.Sign(rand.Reader, k.key, hashOf(crypto.SHA256, text))
 	if err != nil {
 		panic(err) // crypto/rand never fails
 	}
 	signature := make([]byte, 64)
-	a.FillBytes(signature[:32])
-	b.FillBytes(signature[32:])
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return text + "." + encode(signature)
+}
+
+// jwk returns the public key.
+func (k signingKey) jwk() jwk {
+	point, err := k.key.PublicKey.Bytes()
+	if err != nil {
+		panic(err) // the curve is a known one
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	return jwk{Type: "EC", Use: "sig", Algorithm: "ES256", ID: k.id, Curve: "P-256", X: encode(point[1:33]), Y: encode(point[33:])}
 }
 
 // jwt is a JSON Web Token (RFC 7519) of another issuer, with the claims that
@@ -77,11 +102,11 @@ func (s *Server) readJWT(ctx context.Context, token string, now time.Time) (*jwt
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case t.issuer == "" || len(t.issuer) > 2048 || t.subject == "" || len(t.subject) > 255 || len(t.audience) == 0:
-		return nil, errors.New("it lacks one of the claims iss, sub and aud")
-	case t.expires.IsZero():
-		return nil, errors.New("it lacks the claim exp")
+	switch missing := t.missingClaim(); {
+	case missing != "":
+		return nil, errors.New("it lacks the claim " + missing)
+	case len(t.issuer) > 2048 || len(t.subject) > 255:
+		return nil, errors.New("its claim iss or sub is too long")
 	case now.Before(t.notBefore):
 		return nil, errors.New("it is not valid yet")
 	}
@@ -92,6 +117,22 @@ func (s *Server) readJWT(ctx context.Context, token string, now time.Time) (*jwt
 		return nil, errJWTExpired
 	}
 	return t, nil
+}
+
+// missingClaim returns the name of a claim that is required and absent, "" where
+// all are there.
+func (t *jwt) missingClaim() string {
+	switch {
+	case t.issuer == "":
+		return "iss"
+	case t.subject == "":
+		return "sub"
+	case len(t.audience) == 0:
+		return "aud"
+	case t.expires.IsZero():
+		return "exp"
+	}
+	return ""
 }
 
 func parseJWT(token string) (*jwt, error) {

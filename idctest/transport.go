@@ -32,7 +32,7 @@ import (
 // read or closed, or the context ended.
 func (s *Server) Transport() http.RoundTripper { return transport{s} }
 
-type transport struct{ server *Server }
+type transport struct{ handler http.Handler }
 
 // RoundTrip implements [http.RoundTripper].
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -57,7 +57,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.gunzip = gunzip
 	go func() {
 		defer closeBody()
-		t.server.ServeHTTP(x, r)
+		t.handler.ServeHTTP(x, r)
 		x.finish()
 	}()
 	select {

@@ -21,13 +21,15 @@ import (
 // TrustedIssuer is a trusted token issuer: an authorization server whose JWTs
 // are exchanged for tokens of Identity Center (CreateTrustedTokenIssuer and
 // PutApplicationGrant of the service's administration API), and for credentials
-// by AssumeRoleWithWebIdentity.
+// by AssumeRoleWithWebIdentity. [Issuer.Trusted] returns one for tests that do
+// without a real issuer.
 type TrustedIssuer struct {
 	// Issuer is what the claim iss has to be, byte for byte: of an issuer with
 	// many tenants, each that is trusted is one of its own.
 	Issuer string
 	// Audiences are accepted: the claim aud has to name one of them. nil accepts
-	// any.
+	// any. A JWT without the claim is refused, such as an access token of Amazon
+	// Cognito, which has client_id in its place: its ID token has aud.
 	Audiences []string
 	// Keys are the issuer's, by key ID (kid): *rsa.PublicKey for RS256, RS384
 	// and RS512, *ecdsa.PublicKey for ES256, ES384 and ES512. A JWT that names a
@@ -46,6 +48,8 @@ type TrustedIssuer struct {
 }
 
 const (
+	discoveryPath = "/.well-known/openid-configuration"
+
 	keysTimeout = 10 * time.Second // for fetching an issuer's keys
 	maxRSABits  = 8192
 )
@@ -142,7 +146,7 @@ func (i *TrustedIssuer) fetchKeys(ctx context.Context) ([]issuerKey, error) {
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`
 	}
-	if err := i.get(ctx, strings.TrimSuffix(i.Issuer, "/")+"/.well-known/openid-configuration", &discovery); err != nil {
+	if err := i.get(ctx, strings.TrimSuffix(i.Issuer, "/")+discoveryPath, &discovery); err != nil {
 		return nil, err
 	}
 	if discovery.Issuer != i.Issuer {
@@ -185,14 +189,15 @@ func (i *TrustedIssuer) get(ctx context.Context, url string, v any) error {
 
 // jwk is a JSON Web Key (RFC 7517, RFC 7518 section 6).
 type jwk struct {
-	Type  string `json:"kty"`
-	Use   string `json:"use"`
-	ID    string `json:"kid"`
-	N     string `json:"n"`
-	E     string `json:"e"`
-	Curve string `json:"crv"`
-	X     string `json:"x"`
-	Y     string `json:"y"`
+	Type      string `json:"kty"`
+	Use       string `json:"use,omitempty"`
+	Algorithm string `json:"alg,omitempty"`
+	ID        string `json:"kid,omitempty"`
+	N         string `json:"n,omitempty"`
+	E         string `json:"e,omitempty"`
+	Curve     string `json:"crv,omitempty"`
+	X         string `json:"x,omitempty"`
+	Y         string `json:"y,omitempty"`
 }
 
 // publicKey returns nil where the key is not for signatures that are known here.
