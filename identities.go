@@ -3,10 +3,12 @@ package awsoidc
 import (
 	"hash/maphash"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/puzpuzpuz/xsync/v4"
 
@@ -181,4 +183,57 @@ func (s *identities) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.order.Len()
+}
+
+// assumable is what a role of an identity is told apart by: one of STS, or one
+// of the portal.
+type assumable struct {
+	role   Role
+	portal roleKey
+}
+
+func (a assumable) String() string {
+	if a.role.ARN != "" {
+		return a.role.ARN
+	}
+	return a.portal.accountID + "/" + a.portal.roleName
+}
+
+// assumableRole holds the credentials of one role of an identity.
+type assumableRole struct {
+	assumable
+	credentials renewal[aws.Credentials]
+}
+
+// maxRoles bounds the roles of one identity that are held at a time.
+const maxRoles = 32
+
+// role returns what is held of a role, new if need be.
+func (e *entry) role(a assumable, rules *rules) *assumableRole {
+	if r := find(e.assumable(), a); r != nil {
+		return r
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	roles := e.assumable()
+	if r := find(roles, a); r != nil {
+		return r
+	}
+	if len(roles) >= maxRoles {
+		roles = roles[1:]
+	}
+	r := &assumableRole{assumable: a}
+	r.credentials.rules = rules
+	roles = append(slices.Clone(roles), r)
+	e.roles.Store(&roles)
+	return r
+}
+
+func find(roles []*assumableRole, a assumable) *assumableRole {
+	for _, r := range roles {
+		if r.assumable == a {
+			return r
+		}
+	}
+	return nil
 }
