@@ -41,12 +41,12 @@ func browse(t *testing.T, authorizationURL, user string) url.Values {
 		if err != nil {
 			t.Fatal(err)
 		}
-		page, err := io.ReadAll(resp.Body)
+		page, unread := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
+		if unread != nil {
+			t.Fatal(unread)
 		}
-		if at, err := resp.Location(); err == nil {
+		if at, none := resp.Location(); none == nil {
 			return at.Query()
 		}
 		if resp.StatusCode != http.StatusOK {

@@ -44,7 +44,7 @@ func newService(t *testing.T, options func(*awsoidc.ExchangerConfig), trusted ..
 	t.Helper()
 	s := &service{t: t, idc: idctest.New()}
 	s.idc.TrustedIssuers = trusted
-	s.idc.AccessTokenLifetime = 30 * time.Minute // half that of the assertions
+	s.idc.AccessTokenLifetime = 2 * time.Minute // less than that of any assertion here
 	server := httptest.NewServer(s.idc)
 	t.Cleanup(server.Close)
 	key := s.idc.AddAccessKey(idctest.AccessKey{ARN: "arn:aws:iam::123456789012:user/service"})
