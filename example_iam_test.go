@@ -269,6 +269,8 @@ func ExampleRetryAt() {
 	// denied: true 1
 }
 
+const otherApplicationARN = "arn:aws:sso::123456789012:application/ssoins-1234567890abcdef/apl-fedcba0987654321"
+
 // workplace is an Exchanger with its AWS and the issuer of its users' tokens.
 type workplace struct {
 	*awsoidc.Exchanger
@@ -283,7 +285,8 @@ type workplace struct {
 func newWorkplace(scopes ...string) *workplace {
 	w := &workplace{idc: idctest.New(), issuer: idctest.NewIssuer("https://login.example.com")}
 	w.idc.TrustedIssuers = []idctest.TrustedIssuer{w.issuer.Trusted("my-service")}
-	w.idc.Applications = []idctest.Application{{ARN: applicationARN, Scopes: append([]string{"openid", "aws", "sts:identity_context"}, scopes...)}}
+	scopes = append([]string{"openid", "aws", "sts:identity_context"}, scopes...)
+	w.idc.Applications = []idctest.Application{{ARN: applicationARN, Scopes: scopes}, {ARN: otherApplicationARN, Scopes: scopes}}
 	w.aws = awsConfig(w.idc)
 	var err error
 	w.Exchanger, err = awsoidc.NewExchanger(awsoidc.ExchangerConfig{Application: applicationARN, AWS: w.aws, Audiences: []string{"my-service"}})
