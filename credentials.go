@@ -309,7 +309,7 @@ func (a *assumption) renewFailed(err error) {
 
 // renew implements renewer. Where the identity's token turns out to be dead, it
 // is replaced, once.
-func (a *assumption) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lease[aws.Credentials], error) {
+func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials]) (*lease[aws.Credentials], error) {
 	a.began.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
@@ -319,6 +319,13 @@ func (a *assumption) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lea
 			return nil, err
 		}
 		e := a.identity.exchanger
+		budget := BudgetSTS
+		if a.portal != (roleKey{}) {
+			budget = BudgetPortal
+		}
+		if err := e.admit(ctx, budget, present != nil && !e.rules.now().reached(present.expiresAt)); err != nil {
+			return nil, err
+		}
 		start := e.rules.now()
 		credentials, err := a.fetch(ctx, l.value)
 		if a.entry.forgotten.Load() {
@@ -328,6 +335,7 @@ func (a *assumption) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lea
 		if err == nil {
 			return leaseCredentials(credentials, e.rules.now()), nil
 		}
+		e.throttled(budget, err)
 		if !isDeadToken(err) || again || !a.entry.tokens.lapse(func(t *exchanged) bool { return t.accessToken == l.value.accessToken }) {
 			return nil, a.explain(err)
 		}

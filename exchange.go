@@ -40,16 +40,17 @@ func isCallersOwn(err error) bool {
 // A climb obtains an identity's tokens once. It implements renewer.
 type climb struct {
 	*Identity
-	entry   *entry
-	began   atomic.Bool
-	refused bool        // a refresh token was
-	spent   []spentMark // in the store, and by this climb
-	changed bool        // spent was
+	entry    *entry
+	began    atomic.Bool
+	prefetch bool        // there are valid tokens
+	refused  bool        // a refresh token was
+	spent    []spentMark // in the store, and by this climb
+	changed  bool        // spent was
 }
 
 // renewFailed implements renewer.
 func (c *climb) renewFailed(err error) {
-	if !isCallersOwn(err) { // somebody will bring an assertion, or the identity ends
+	if !isCallersOwn(err) && !errors.Is(err, ErrThrottled) { // somebody will bring an assertion, or the identity ends
 		c.exchanger.warn("tokens of an identity not renewed; the present ones are still valid", c.subject, err)
 	}
 }
@@ -62,6 +63,7 @@ func (c *climb) renew(ctx context.Context, present *lease[*exchanged]) (*lease[*
 	var held *exchanged
 	if present != nil {
 		held = present.value
+		c.prefetch = !c.exchanger.rules.now().reached(present.expiresAt)
 	}
 	var next *exchanged
 	var err error
@@ -243,9 +245,10 @@ func (c *climb) send(ctx context.Context, rung Rung, in *wire.CreateTokenWithIAM
 	e := c.exchanger
 	once := in.GrantType == wire.GrantJWTBearer || in.GrantType == wire.GrantAuthorizationCode
 	at, redirected := e.service.Load(), false
+	budget := budgetOf(in.GrantType)
 	for sends := 1; ; sends++ {
-		if ctx.Err() != nil {
-			return nil, &wire.SendError{Operation: "CreateTokenWithIAM", Err: context.Cause(ctx), Unspent: true}
+		if err := e.admit(ctx, budget, c.prefetch); err != nil {
+			return nil, err
 		}
 		start := e.rules.now()
 		out, err := func() (*wire.CreateTokenWithIAMOutput, error) {
@@ -258,6 +261,7 @@ func (c *climb) send(ctx context.Context, rung Rung, in *wire.CreateTokenWithIAM
 			e.service.Store(at)
 			return out, nil
 		}
+		e.throttled(budget, err)
 		if next := e.redirect(at, err); next != nil && !redirected {
 			at, redirected = next, true
 			sends--
@@ -301,6 +305,9 @@ func host(endpoint string) string {
 // unspent reports whether a request that failed with err was certainly not
 // looked at beyond its signature.
 func unspent(err error) bool {
+	if errors.Is(err, ErrThrottled) {
+		return true
+	}
 	if e, ok := errors.AsType[*wire.SendError](err); ok {
 		return e.Unspent
 	}
@@ -311,6 +318,9 @@ func unspent(err error) bool {
 // explain says what the service's answer means, and what to do. Spent says that
 // the assertion is not to be sent again.
 func (c *climb) explain(err error, spent bool) error {
+	if errors.Is(err, ErrThrottled) {
+		return err // it was not sent
+	}
 	f := &failure{what: "no tokens for the identity", cause: err, advice: serviceAdvice(err)}
 	now := c.exchanger.rules.now().time()
 	answer, _ := errors.AsType[*wire.Error](err)

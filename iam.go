@@ -73,6 +73,14 @@ type ExchangerConfig struct {
 	// used. nil is silent. No secret is ever logged.
 	Logger *slog.Logger
 
+	// Limiter keeps the requests within AWS's quotas. The default is
+	// NewLimiter(Rates{}, Replicas).
+	Limiter Limiter
+
+	// Replicas is how many processes share the quotas, of which each keeps to
+	// its part. The default is 1. It means nothing with a Limiter.
+	Replicas int
+
 	// Observe, where set, is told of every request that is made for an
 	// identity, after its end, for audit and metrics. It is called
 	// concurrently, holds up the request's caller, and must not block.
@@ -170,6 +178,9 @@ func (c *ExchangerConfig) complete() (app arn.ARN, err error) {
 	c.HTTPClient = cmp.Or(c.HTTPClient, clientOf(c.AWS.HTTPClient))
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Limiter == nil {
+		c.Limiter = NewLimiter(Rates{}, c.Replicas)
 	}
 	return app, nil
 }

@@ -27,16 +27,16 @@ func TestImports(t *testing.T) {
 		"/internal/atomicfile": {"golang.org/x/sys"},
 		"": {
 			module + "/wire", module + "/cache", module + "/internal/",
-			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", oauth2, smithy,
+			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", "golang.org/x/time", oauth2, smithy,
 			sdk + "aws", sdk + "internal/", sdk + "service/sso", sdk + "service/sts", sdk + "service/internal/",
 		},
 		"/prompt": {
 			module, module + "/wire", module + "/cache", module + "/internal/",
-			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", oauth2, smithy, sdk, "github.com/cli/browser",
+			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", "golang.org/x/time", oauth2, smithy, sdk, "github.com/cli/browser",
 		},
 		"/profile": {
 			module, module + "/wire", module + "/cache", module + "/internal/",
-			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", oauth2, smithy, sdk,
+			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", "golang.org/x/time", oauth2, smithy, sdk,
 		},
 	} {
 		t.Run("root"+pkg, func(t *testing.T) {

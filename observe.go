@@ -80,6 +80,7 @@ type Stats struct {
 	Exchanges   uint64 // requests with an assertion
 	Credentials uint64 // requests for credentials
 	Throttles   uint64 // requests that were answered with a throttle, among those above
+	Limited     uint64 // requests that were not sent, because a budget was used up
 	Failures    uint64 // requests that failed otherwise, among those above
 }
 
@@ -94,13 +95,14 @@ func (e *Exchanger) Stats() Stats {
 		Exchanges:   c.exchanges.Load(),
 		Credentials: c.credentials.Load(),
 		Throttles:   c.throttles.Load(),
+		Limited:     c.limited.Load(),
 		Failures:    c.failures.Load(),
 	}
 }
 
 type counters struct {
-	hits                                                            *xsync.Counter // striped: counted by every call
-	adopted, refreshes, exchanges, credentials, throttles, failures atomic.Uint64
+	hits                                                                     *xsync.Counter // striped: counted by every call
+	adopted, refreshes, exchanges, credentials, throttles, limited, failures atomic.Uint64
 }
 
 func newCounters() *counters { return &counters{hits: xsync.NewCounter()} }
@@ -118,7 +120,7 @@ func (c *counters) count(ev Event) {
 	}
 	switch {
 	case ev.Err == nil:
-	case isThrottle(ev.Err):
+	case isThrottle(ev.Err), isSDKThrottle(ev.Err):
 		c.throttles.Add(1)
 	default:
 		c.failures.Add(1)

@@ -83,7 +83,7 @@ func (k roleKey) explain(err, unauthorized error, advice string) error {
 	case http.StatusBadRequest:
 		f.advice = "check the account, of 12 digits, and the role's name"
 	case http.StatusTooManyRequests:
-		f.advice = "the portal is asked too often: try again later"
+		f.kind, f.advice = ErrThrottled, "the portal is asked too often: try again later"
 	}
 	return f
 }

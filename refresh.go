@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -317,7 +318,7 @@ func (r *refresh) changedMeanwhile(ctx context.Context, stored *session, patienc
 // mayResend reports whether a refresh that failed with err may be sent again.
 func mayResend(err error) bool {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		return isThrottle(err) || e.StatusCode >= 500 || errors.Is(e, wire.ErrResponse) && e.StatusCode < 300
+		return isThrottle(err) || e.StatusCode >= 500 || errors.Is(e, io.ErrUnexpectedEOF) || errors.Is(e, wire.ErrResponse) && e.StatusCode < 300
 	}
 	_, sent := errors.AsType[*wire.SendError](err)
 	return sent

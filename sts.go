@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
 
@@ -110,29 +112,45 @@ func isDeadToken(err error) bool {
 }
 
 // explainSTS says what a refusal of STS means. A denial is remembered until
-// retry.
-func explainSTS(role Role, err error, retry time.Time, denied string) error {
+// then.
+func explainSTS(role Role, err error, until time.Time, denied string) error {
 	f := &failure{what: "no credentials for " + wire.Redact(role.ARN), cause: err, advice: "check the network, the region and the endpoint of STS"}
 	if known, ok := errors.AsType[*failure](err); ok {
 		remembered := *known
-		remembered.retry = retry
+		remembered.retry = until
 		return &remembered
 	}
 	e, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		return f
 	}
+	if isSDKThrottle(err) {
+		f.kind, f.retry, f.advice = ErrThrottled, until, "STS is asked too often: try again later"
+		return f
+	}
 	switch e.ErrorCode() {
 	case "AccessDenied", "AccessDeniedException":
-		f.kind, f.retry, f.advice = ErrAccessDenied, retry, denied
-	case "Throttling", "ThrottlingException", "RequestLimitExceeded":
-		f.kind, f.retry, f.advice = ErrThrottled, retry, "STS is asked too often: try again later"
+		f.kind, f.retry, f.advice = ErrAccessDenied, until, denied
 	case "ValidationError", "MalformedPolicyDocument", "PackedPolicyTooLarge", "InvalidParameterValue":
-		f.retry, f.advice = retry, "check the Role: its session name, its duration (at most 1 hour where this program runs as a role), its policy"
+		f.retry, f.advice = until, "check the Role: its session name, its duration (at most 1 hour where this program runs as a role), its policy"
 	case "ExpiredToken", "ExpiredTokenException", "InvalidIdentityToken", "IDPRejectedClaim", "UnrecognizedClientException", "InvalidClientTokenId":
 		f.advice = "check the credentials that this program itself runs with, and this machine's clock"
 	case "RegionDisabledException":
-		f.retry, f.advice = retry, "enable STS in that region, or choose another"
+		f.retry, f.advice = until, "enable STS in that region, or choose another"
 	}
 	return f
+}
+
+// isSDKThrottle reports whether a service that the SDK asked says that it is
+// asked too often.
+func isSDKThrottle(err error) bool {
+	if status(err) == http.StatusTooManyRequests {
+		return true
+	}
+	e, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return false
+	}
+	_, throttled := retry.DefaultThrottleErrorCodes[e.ErrorCode()]
+	return throttled
 }

@@ -1,0 +1,220 @@
+package awsoidc
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+// Budget names a quota of AWS that requests count towards.
+type Budget string
+
+// The budgets of an Exchanger.
+const (
+	BudgetExchange Budget = "exchange" // CreateTokenWithIAM with a JWT: 10/s for all applications of an instance
+	BudgetRefresh  Budget = "refresh"  // CreateTokenWithIAM with the other grants: 80/s for an application
+	BudgetSTS      Budget = "sts"      // AssumeRole: 600/s for an account in a region
+	BudgetPortal   Budget = "portal"   // GetRoleCredentials: 20/s
+)
+
+// Limiter decides when an Exchanger may send a request. NewLimiter makes one
+// for a process. Its methods are called concurrently.
+type Limiter interface {
+	// Wait returns nil once a request may be sent. A prefetch, whose caller has
+	// something valid, goes last: where it would have to wait, it is refused.
+	// For others the wait is bounded. A refusal is a *LimitError; otherwise the
+	// error is that of ctx.
+	Wait(ctx context.Context, budget Budget, prefetch bool) error
+
+	// Throttled is told that the service answered that it is asked too often,
+	// and when it wants to be asked again, 0 where it did not say.
+	Throttled(budget Budget, retryAfter time.Duration)
+}
+
+// LimitError is the refusal of a Limiter. An Exchanger's errors wrap it and
+// ErrThrottled.
+type LimitError struct {
+	Budget  Budget
+	RetryAt time.Time // when there may be room
+}
+
+// Error names the budget.
+func (e *LimitError) Error() string {
+	return "awsoidc: the budget " + string(e.Budget) + " is used up until " + e.RetryAt.Format(time.TimeOnly)
+}
+
+// Rates are requests per second of each Budget. 0 means the default: AWS's
+// quota, and half of it for STS, which others of the account use as well.
+type Rates struct {
+	Exchange float64 // default 10
+	Refresh  float64 // default 80
+	STS      float64 // default 300
+	Portal   float64 // default 20
+}
+
+const (
+	// maxLimitWait bounds the wait for a budget.
+	maxLimitWait = 10 * time.Second
+	// leastShare is what throttles leave of a budget at the least.
+	leastShare = 1.0 / 16
+	// regainTime is how long a budget that was halved to nothing takes to be
+	// whole again.
+	regainTime = time.Minute
+)
+
+// NewLimiter returns a Limiter for one of so many replicas that share the
+// quotas; below 1 means 1. Each budget is a token bucket that holds half a
+// second's worth. A throttle halves it, at most once a second; it is regained
+// in a minute.
+func NewLimiter(rates Rates, replicas int) Limiter {
+	l := &limiter{buckets: map[Budget]*bucket{}}
+	for budget, r := range map[Budget][2]float64{
+		BudgetExchange: {rates.Exchange, 10},
+		BudgetRefresh:  {rates.Refresh, 80},
+		BudgetSTS:      {rates.STS, 300},
+		BudgetPortal:   {rates.Portal, 20},
+	} {
+		full := r[0]
+		if full <= 0 {
+			full = r[1]
+		}
+		full /= float64(max(replicas, 1))
+		l.buckets[budget] = &bucket{full: full, limit: full, tokens: rate.NewLimiter(rate.Limit(full), max(1, int(full/2)))}
+	}
+	return l
+}
+
+type limiter struct{ buckets map[Budget]*bucket }
+
+// A bucket is one budget.
+type bucket struct {
+	full float64 // the rate without throttles
+
+	mu        sync.Mutex // guards the rest
+	tokens    *rate.Limiter
+	limit     float64   // the rate now
+	changed   time.Time // when limit was set last
+	throttled time.Time // when it was halved last
+	waiting   int       // callers in the foreground
+}
+
+// Wait implements Limiter.
+func (l *limiter) Wait(ctx context.Context, budget Budget, prefetch bool) error {
+	b := l.buckets[budget]
+	if b == nil {
+		return nil
+	}
+	delay, reservation := b.reserve(prefetch)
+	if reservation == nil {
+		return &LimitError{Budget: budget, RetryAt: time.Now().Add(delay)}
+	}
+	if delay == 0 {
+		return nil
+	}
+	defer b.done()
+	if err := pause(ctx, delay); err != nil {
+		reservation.Cancel()
+		return err
+	}
+	return nil
+}
+
+// reserve takes a token, of now or of later. Without one, it returns when to
+// ask again.
+func (b *bucket) reserve(prefetch bool) (time.Duration, *rate.Reservation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.regain(now)
+	if prefetch {
+		// It leaves half of the bucket to those who wait for what they ask.
+		if free := b.tokens.TokensAt(now); b.waiting > 0 || free < 1 || free < float64(b.tokens.Burst())/2 {
+			return time.Second + rand.N(maxLimitWait), nil
+		}
+	}
+	r := b.tokens.ReserveN(now, 1)
+	delay := r.DelayFrom(now)
+	if delay > maxLimitWait {
+		r.CancelAt(now)
+		return delay, nil
+	}
+	if delay > 0 {
+		b.waiting++
+	}
+	return delay, r
+}
+
+func (b *bucket) done() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting--
+}
+
+// regain raises the rate for the time since it was set. b.mu must be held.
+func (b *bucket) regain(now time.Time) {
+	if b.limit < b.full {
+		b.setLimit(now, min(b.full, b.limit+b.full*now.Sub(b.changed).Seconds()/regainTime.Seconds()))
+	}
+}
+
+func (b *bucket) setLimit(now time.Time, limit float64) {
+	b.limit, b.changed = limit, now
+	b.tokens.SetLimitAt(now, rate.Limit(limit))
+}
+
+// Throttled implements Limiter.
+func (l *limiter) Throttled(budget Budget, _ time.Duration) {
+	b := l.buckets[budget]
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.Sub(b.throttled) < time.Second {
+		return // many requests under way meet one throttle
+	}
+	b.throttled = now
+	b.regain(now)
+	b.setLimit(now, max(b.full*leastShare, b.limit/2))
+}
+
+// admit waits for a budget. The error is a failure that wraps ErrThrottled.
+func (e *Exchanger) admit(ctx context.Context, budget Budget, prefetch bool) error {
+	err := e.cfg.Limiter.Wait(ctx, budget, prefetch)
+	if err == nil {
+		return nil
+	}
+	e.counters.limited.Add(1)
+	f := &failure{kind: ErrThrottled, cause: err, advice: "try again then, or spread the work"}
+	limit, ok := errors.AsType[*LimitError](err)
+	if !ok {
+		f.advice = "try again later"
+		return f
+	}
+	f.retry = limit.RetryAt
+	return f
+}
+
+// throttled tells the limiter of an answer, if it is one that says so.
+func (e *Exchanger) throttled(budget Budget, err error) {
+	if answer, ok := errors.AsType[*wire.Error](err); ok && isThrottle(err) {
+		e.cfg.Limiter.Throttled(budget, answer.RetryAfter)
+	} else if isSDKThrottle(err) {
+		e.cfg.Limiter.Throttled(budget, 0)
+	}
+}
+
+// budgetOf returns what a grant counts towards.
+func budgetOf(grant string) Budget {
+	if grant == wire.GrantJWTBearer {
+		return BudgetExchange
+	}
+	return BudgetRefresh
+}

@@ -1,0 +1,234 @@
+package awsoidc_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// sentIn returns how many requests l lets pass in a while, when many want to.
+func sentIn(l awsoidc.Limiter, budget awsoidc.Budget, while time.Duration) int {
+	ctx, cancel := context.WithTimeout(context.Background(), while)
+	defer cancel()
+	n := 0
+	for l.Wait(ctx, budget, false) == nil {
+		n++
+	}
+	return n
+}
+
+func TestLimiterKeepsTheQuotas(t *testing.T) {
+	for _, test := range []struct {
+		budget   awsoidc.Budget
+		rates    awsoidc.Rates
+		replicas int
+		want     int // in 10 s
+	}{
+		{awsoidc.BudgetExchange, awsoidc.Rates{}, 1, 100},
+		{awsoidc.BudgetRefresh, awsoidc.Rates{}, 1, 800},
+		{awsoidc.BudgetSTS, awsoidc.Rates{}, 0, 3000},
+		{awsoidc.BudgetPortal, awsoidc.Rates{}, 1, 200},
+		{awsoidc.BudgetExchange, awsoidc.Rates{}, 4, 25},
+		{awsoidc.BudgetRefresh, awsoidc.Rates{Refresh: 8}, 2, 40},
+	} {
+		virtual(t, func(t *testing.T) {
+			n := sentIn(awsoidc.NewLimiter(test.rates, test.replicas), test.budget, 10*time.Second)
+			if n < test.want || n > test.want+test.want/20+1 { // and what the bucket held
+				t.Errorf("%s: %d requests in 10 s, want %d", test.budget, n, test.want)
+			}
+		})
+	}
+	if err := awsoidc.NewLimiter(awsoidc.Rates{}, 1).Wait(t.Context(), "another", false); err != nil {
+		t.Errorf("a budget without a limit: %v", err)
+	}
+}
+
+func TestLimiterIsHalvedAndRegained(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		l := awsoidc.NewLimiter(awsoidc.Rates{Refresh: 100}, 1)
+		sentIn(l, awsoidc.BudgetRefresh, time.Second) // empties the bucket
+		for range 10 {
+			l.Throttled(awsoidc.BudgetRefresh, 0) // all at once: one throttle
+		}
+		if n := sentIn(l, awsoidc.BudgetRefresh, time.Second); n < 45 || n > 55 {
+			t.Errorf("%d requests in the second after a throttle, want about 50", n)
+		}
+		for range 20 {
+			l.Throttled(awsoidc.BudgetRefresh, 0)
+			time.Sleep(2 * time.Second)
+		}
+		sentIn(l, awsoidc.BudgetRefresh, time.Second)
+		if n := sentIn(l, awsoidc.BudgetRefresh, time.Second); n == 0 || n > 30 {
+			t.Errorf("%d requests a second after many throttles, want a few", n)
+		}
+		time.Sleep(time.Minute)
+		sentIn(l, awsoidc.BudgetRefresh, time.Second)
+		if n := sentIn(l, awsoidc.BudgetRefresh, 10*time.Second); n < 990 || n > 1010 {
+			t.Errorf("%d requests in 10 s, a minute after the last throttle: want 1000", n)
+		}
+	})
+}
+
+func TestLimiterLetsPrefetchGoLast(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		l := awsoidc.NewLimiter(awsoidc.Rates{Refresh: 10}, 1)
+		prefetched := 0
+		for l.Wait(t.Context(), awsoidc.BudgetRefresh, true) == nil {
+			prefetched++
+		}
+		if prefetched == 0 || prefetched > 4 {
+			t.Errorf("%d prefetches took from a bucket of 5, want at most 4", prefetched)
+		}
+		atOnce(t, "who waits for it", func() {
+			if err := l.Wait(t.Context(), awsoidc.BudgetRefresh, false); err != nil {
+				t.Error(err)
+			}
+		})
+		err := l.Wait(t.Context(), awsoidc.BudgetRefresh, true)
+		var limit *awsoidc.LimitError
+		if !errors.As(err, &limit) || !limit.RetryAt.After(time.Now()) || limit.Budget != awsoidc.BudgetRefresh {
+			t.Errorf("a prefetch from an empty bucket: %v", err)
+		}
+		var all sync.WaitGroup
+		for range 30 {
+			all.Go(func() { l.Wait(t.Context(), awsoidc.BudgetRefresh, false) })
+		}
+		for range 20 {
+			synctest.Wait()
+			if l.Wait(t.Context(), awsoidc.BudgetRefresh, true) == nil {
+				t.Error("a prefetch went before those who wait")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		all.Wait()
+	})
+}
+
+func TestLimiterWaitsAreBounded(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		l := awsoidc.NewLimiter(awsoidc.Rates{Exchange: 1}, 1)
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		passed, refused := 0, 0
+		for range 100 {
+			all.Go(func() {
+				began := time.Now()
+				err := l.Wait(t.Context(), awsoidc.BudgetExchange, false)
+				mu.Lock()
+				defer mu.Unlock()
+				if took := time.Since(began); took > 10*time.Second || err != nil && took > 0 {
+					t.Errorf("waited %v for %v", took, err)
+				}
+				if err != nil {
+					refused++
+				} else {
+					passed++
+				}
+			})
+		}
+		all.Wait()
+		if passed != 11 || refused != 89 {
+			t.Errorf("%d passed and %d were refused, want 11 and 89", passed, refused)
+		}
+	})
+}
+
+// Who gives up takes nothing from those behind.
+func TestLimiterGivesBackWhatNobodyWaitsFor(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		l := awsoidc.NewLimiter(awsoidc.Rates{Exchange: 1}, 1)
+		l.Wait(t.Context(), awsoidc.BudgetExchange, false)
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error)
+		go func() { gone <- l.Wait(ctx, awsoidc.BudgetExchange, false) }()
+		synctest.Wait()
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want context.Canceled", err)
+		}
+		began := time.Now()
+		if err := l.Wait(t.Context(), awsoidc.BudgetExchange, false); err != nil || time.Since(began) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// A budget that is used up is no failure of the user's: the assertion is not
+// spent, and valid tokens are served.
+func TestExchangerPastItsBudget(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		refusing := &refusal{}
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Limiter = refusing })
+		assertion := fresh(jane)
+		refusing.refuse = true
+		_, err := ex.Identity(jane, assertion).Token()
+		at, ok := awsoidc.RetryAt(err)
+		if !errors.Is(err, awsoidc.ErrThrottled) || errors.Is(err, awsoidc.ErrReauthRequired) || !ok {
+			t.Errorf("%v, want ErrThrottled", err)
+		}
+		refusing.refuse = false
+		time.Sleep(time.Until(at))
+		accessToken(t, ex.Identity(jane, assertion))
+		refusing.refuse = true
+		for range 59 {
+			time.Sleep(time.Minute)
+			accessToken(t, ex.Identity(jane, assertion))
+			synctest.Wait()
+		}
+		if s := ex.Stats(); s.Limited < 2 || s.Throttles != 0 {
+			t.Errorf("%+v, want some limited and no throttles", s)
+		}
+		if !refusing.prefetch {
+			t.Error("no request was for a prefetch")
+		}
+	})
+}
+
+type refusal struct{ refuse, prefetch bool }
+
+func (r *refusal) Wait(_ context.Context, b awsoidc.Budget, prefetch bool) error {
+	r.prefetch = r.prefetch || prefetch
+	if !r.refuse {
+		return nil
+	}
+	return &awsoidc.LimitError{Budget: b, RetryAt: time.Now().Add(5 * time.Second)}
+}
+
+func (r *refusal) Throttled(awsoidc.Budget, time.Duration) {}
+
+// The service's and STS's throttles reach the limiter.
+func TestThrottlesReachTheLimiter(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		told := &counting{}
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Limiter = told })
+		srv.Inject(idctest.CreateTokenWithIAM, idctest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3"}}})
+		srv.Inject(idctest.AssumeRole, idctest.Fault{Times: 5, Type: "Throttling", Status: 400})
+		user := ex.Identity(jane, fresh(jane))
+		if _, err := user.Credentials(awsoidc.Role{ARN: accessRole}).Retrieve(t.Context()); !errors.Is(err, awsoidc.ErrThrottled) {
+			t.Errorf("%v, want ErrThrottled", err)
+		}
+		if len(told.of) != 2 || told.of[0] != awsoidc.BudgetExchange || told.after[0] != 3*time.Second || told.of[1] != awsoidc.BudgetSTS {
+			t.Errorf("told of throttles %v %v", told.of, told.after)
+		}
+	})
+}
+
+type counting struct {
+	of    []awsoidc.Budget
+	after []time.Duration
+}
+
+func (*counting) Wait(context.Context, awsoidc.Budget, bool) error { return nil }
+func (c *counting) Throttled(b awsoidc.Budget, after time.Duration) {
+	c.of, c.after = append(c.of, b), append(c.after, after)
+}
