@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +23,9 @@ import (
 // IDTokenOf, AccessTokenOf, SubjectToken, SubjectTokenOf or Code. The zero
 // Assertion shows nothing. Printing one, with any verb, shows no secret.
 //
-// What works once is sent once: a code, and a JWT with a "jti", whatever came
-// of it. After that only a new one helps. A JWT without a "jti" may be presented
+// What works once is sent once by an Exchanger, and by those who share its
+// Store: a code, and a JWT with a "jti", whatever came of it. After that only a
+// new one helps. A JWT without a "jti" may be presented
 // again, as the service has it, until it expires or is refused.
 type Assertion struct {
 	grant string
@@ -53,6 +55,10 @@ func JWTFunc(f func(ctx context.Context) (string, error)) Assertion {
 
 // IDTokenOf is JWT of the ID token of what src returns, its extra "id_token".
 // Where src has a method TokenContext(context.Context), that is called.
+//
+// A source that keeps its token until it expires gives the same ID token until
+// then: one with a "jti" works once. A JWTFunc that refreshes at the issuer each
+// time it is called has no such gap.
 func IDTokenOf(src oauth2.TokenSource) Assertion {
 	return Assertion{grant: wire.GrantJWTBearer, fetch: func(ctx context.Context) (wire.Secret, error) {
 		t, err := tokenOf(ctx, src)
@@ -192,32 +198,17 @@ func (a Assertion) prove(ctx context.Context, subject Subject, audiences []strin
 	if err != nil {
 		return nil, reauth("the assertion "+err.Error(), nil)
 	}
-	p.single = c.ID != ""
-	p.until = c.expires()
+	p.single, p.until = c.id != "", c.expires
 	return p, c.check(subject, audiences, now)
 }
 
 // claims are those of a JWT that this package looks at, unverified: they may
 // have it refused, and decide nothing else.
 type claims struct {
-	Issuer   string   `json:"iss"`
-	Subject  string   `json:"sub"`
-	Audience audience `json:"aud"`
-	Expires  float64  `json:"exp"`
-	ID       string   `json:"jti"`
-	Tenant   any      `json:"tid"`
-}
-
-// audience is a string or a list of strings (RFC 7519 section 4.1.3).
-type audience []string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (a *audience) UnmarshalJSON(raw []byte) error {
-	if bytes.HasPrefix(raw, []byte(`"`)) {
-		*a = make(audience, 1)
-		return json.Unmarshal(raw, &(*a)[0])
-	}
-	return json.Unmarshal(raw, (*[]string)(a))
+	issuer, subject, id string
+	audience            []string
+	expires             time.Time
+	tenant              any // nil where there is none
 }
 
 func readClaims(token wire.Secret) (*claims, error) {
@@ -226,43 +217,96 @@ func readClaims(token wire.Secret) (*claims, error) {
 		return nil, errors.New("is not a signed JWT")
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
-	var c claims
-	if err != nil || json.Unmarshal(raw, &c) != nil {
-		return nil, errors.New("is not a JWT with the usual claims")
+	if err != nil {
+		return nil, errors.New("is not a JWT")
 	}
+	members, err := readMembers(raw, "iss", "sub", "aud", "exp", "jti", "tid")
+	if err != nil {
+		return nil, err
+	}
+	var c claims
+	var expires float64
+	for name, into := range map[string]any{"iss": &c.issuer, "sub": &c.subject, "jti": &c.id, "exp": &expires, "tid": &c.tenant} {
+		if raw, ok := members[name]; ok && json.Unmarshal(raw, into) != nil {
+			return nil, errors.New("has a claim " + name + " of another type than usual")
+		}
+	}
+	if raw := members["aud"]; bytes.HasPrefix(raw, []byte(`"`)) { // RFC 7519 section 4.1.3
+		c.audience = make([]string, 1)
+		err = json.Unmarshal(raw, &c.audience[0])
+	} else if raw != nil {
+		err = json.Unmarshal(raw, &c.audience)
+	}
+	if err != nil {
+		return nil, errors.New("has a claim aud of another type than usual")
+	}
+	const year2200 = 7258118400
+	c.expires = time.Unix(int64(min(max(expires, 0), year2200)), 0).UTC()
 	return &c, nil
 }
 
-// expires returns when the JWT does; those of a far future are clamped.
-func (c *claims) expires() time.Time {
-	const year2200 = 7258118400
-	return time.Unix(int64(min(max(c.Expires, 0), year2200)), 0).UTC()
+// readMembers returns the members of a JSON object by their exact names. Two of
+// one name, or one that only a careless reader takes for one of the names, are
+// refused: others may read another value.
+func readMembers(raw []byte, names ...string) (map[string]json.RawMessage, error) {
+	malformed := errors.New("is not a JWT with a JSON object of claims")
+	members := map[string]json.RawMessage{}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, malformed
+	}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		var value json.RawMessage
+		if err != nil || !ok || d.Decode(&value) != nil {
+			return nil, malformed
+		}
+		for _, known := range names {
+			if _, twice := members[known]; strings.EqualFold(name, known) && (name != known || twice) {
+				return nil, errors.New("has the claim " + known + " twice, or in another spelling")
+			}
+		}
+		members[name] = value
+	}
+	if t, err := d.Token(); err != nil || t != json.Delim('}') {
+		return nil, malformed
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, malformed
+	}
+	return members, nil
 }
 
 func (c *claims) check(subject Subject, audiences []string, now time.Time) error {
 	switch {
-	case c.Issuer != subject.Issuer:
+	case c.issuer != subject.Issuer:
 		return mismatch("iss")
-	case c.Subject != subject.ID:
+	case c.subject != subject.ID:
 		return mismatch("sub")
-	case c.Tenant != nil && subject.Tenant != "" && c.Tenant != subject.Tenant:
+	case c.tenant != nil && subject.Tenant != "" && c.tenant != subject.Tenant:
 		return mismatch("tid")
-	case !now.Before(c.expires()):
+	case len(c.audience) == 0:
+		return &failure{kind: ErrConfig, own: true, what: "the assertion has no audience, which the service requires",
+			advice: "pass the ID token, or have the issuer put an aud into its access tokens"}
+	case !now.Before(c.expires):
 		return reauth("the assertion has expired", nil)
-	case len(audiences) > 0 && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(audiences, a) }):
-		return reauth("the assertion is for another audience", nil)
+	case len(audiences) > 0 && !slices.ContainsFunc(c.audience, func(a string) bool { return slices.Contains(audiences, a) }):
+		e := reauth("the assertion is for another audience", nil)
+		e.advice = "pass a token that was issued for this application"
+		return e
 	}
 	return nil
 }
 
 func mismatch(claim string) error {
-	return &failure{kind: ErrSubjectMismatch, what: "its " + claim + " is not the Subject's",
+	return &failure{kind: ErrSubjectMismatch, own: true, what: "its " + claim + " is not the Subject's",
 		advice: "take the Subject from the same verified token as the assertion"}
 }
 
 // reauth says why an identity's ladder ends here.
-func reauth(what string, cause error) error {
-	return &failure{kind: ErrReauthRequired, what: what, cause: cause, advice: "let the user sign in again, and pass the new token"}
+func reauth(what string, cause error) *failure {
+	return &failure{kind: ErrReauthRequired, own: true, what: what, cause: cause, advice: "let the user sign in again, and pass the new token"}
 }
 
 // hiddenError is an error of code that is not ours, which may show a token.

@@ -62,6 +62,7 @@ type failure struct {
 	cause  error     // may be nil
 	advice string    // what to do next
 	retry  time.Time // when to try again, where that is known
+	own    bool      // it is about what one caller brought
 }
 
 func (e *failure) Error() string {

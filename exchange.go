@@ -34,7 +34,8 @@ var (
 // isCallersOwn reports whether err is about what one caller brought: it is
 // neither shared with others nor remembered.
 func isCallersOwn(err error) bool {
-	return errors.Is(err, ErrReauthRequired) || errors.Is(err, ErrSubjectMismatch)
+	f, ok := errors.AsType[*failure](err)
+	return ok && f.own
 }
 
 // A climb obtains an identity's tokens once. It implements renewer.
@@ -106,7 +107,7 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 		var err error
 		next, err = c.descend(ctx, held, stored)
 		if c.entry.forgotten.Load() {
-			next, stored, err = nil, nil, cmp.Or(err, errForgotten)
+			next, stored, err = nil, nil, cmp.Or[error](err, errForgotten)
 		} else if err != nil && !c.changed && !c.refused {
 			return nil, err
 		}
@@ -312,7 +313,8 @@ func unspent(err error) bool {
 		return e.Unspent
 	}
 	e, ok := errors.AsType[*wire.Error](err)
-	return ok && (isThrottle(err) || e.Type == wire.TypeInvalidRequestRegion || e.StatusCode == 401 || e.StatusCode == 403)
+	return ok && (isThrottle(err) || e.Type == wire.TypeInvalidRequestRegion ||
+		(e.StatusCode == 401 || e.StatusCode == 403) && !errors.Is(err, wire.ErrResponse))
 }
 
 // explain says what the service's answer means, and what to do. Spent says that
@@ -326,7 +328,7 @@ func (c *climb) explain(err error, spent bool) error {
 	answer, _ := errors.AsType[*wire.Error](err)
 	switch {
 	case spent && (answer == nil || mayResend(err)):
-		f.kind, f.what = ErrReauthRequired, "nobody knows whether the service took the assertion, which works once"
+		f.kind, f.own, f.what = ErrReauthRequired, true, "nobody knows whether the service took the assertion, which works once"
 		f.advice = "let the user sign in again, and pass the new token"
 	case answer == nil: // nobody answered
 	case isThrottle(err):
@@ -336,7 +338,7 @@ func (c *climb) explain(err error, spent bool) error {
 	case answer.Reason != "":
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)
 	case answer.Type == wire.TypeInvalidGrant:
-		f.kind, f.what = ErrReauthRequired, "the service does not take the assertion or the refresh token"
+		f.kind, f.own, f.what = ErrReauthRequired, true, "the service does not take the assertion or the refresh token"
 		f.advice = "let the user sign in again; if that does not help, check that its issuer and audience are those of the application's trusted token issuer, and that it was not used before"
 	case answer.Type == wire.TypeAccessDenied || answer.StatusCode == 403:
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)

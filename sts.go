@@ -133,7 +133,7 @@ func explainSTS(role Role, err error, until time.Time, denied string) error {
 		f.kind, f.retry, f.advice = ErrAccessDenied, until, denied
 	case "ValidationError", "MalformedPolicyDocument", "PackedPolicyTooLarge", "InvalidParameterValue":
 		f.retry, f.advice = until, "check the Role: its session name, its duration (at most 1 hour where this program runs as a role), its policy"
-	case "ExpiredToken", "ExpiredTokenException", "InvalidIdentityToken", "IDPRejectedClaim", "UnrecognizedClientException", "InvalidClientTokenId":
+	case "ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId":
 		f.advice = "check the credentials that this program itself runs with, and this machine's clock"
 	case "RegionDisabledException":
 		f.retry, f.advice = until, "enable STS in that region, or choose another"

@@ -2,11 +2,13 @@ package awsoidc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
 	"golang.org/x/oauth2"
 
 	"github.com/awsoidc/awsoidc/wire"
@@ -118,17 +120,25 @@ func (w *WebIdentityCredentials) renew(ctx context.Context, _ *lease[aws.Credent
 	if err != nil {
 		return nil, reauth("the ID token "+err.Error(), nil)
 	}
-	now := w.rules.now()
-	if err := c.check(Subject{Issuer: c.Issuer, ID: c.Subject}, nil, now.time()); err != nil {
+	now, subject := w.rules.now(), Subject{Issuer: c.issuer, ID: c.subject}
+	if err := c.check(subject, nil, now.time()); err != nil {
 		return nil, err
 	}
 	out, err := w.sts.AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
 		RoleArn:          &w.role.ARN,
-		RoleSessionName:  aws.String(w.role.sessionName(Subject{Issuer: c.Issuer, ID: c.Subject})),
+		RoleSessionName:  aws.String(w.role.sessionName(subject)),
 		WebIdentityToken: aws.String(string(token)),
 		DurationSeconds:  w.role.seconds(),
 		Policy:           optional(w.role.Policy),
 	})
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		switch e.ErrorCode() {
+		case "InvalidIdentityToken", "IDPRejectedClaim", "ExpiredTokenException":
+			f := reauth("STS does not take the ID token", &sdkError{text: wire.Redact(err.Error(), token), err: err})
+			f.advice = "check that IAM trusts its issuer and audience; otherwise let the user sign in again"
+			return nil, f
+		}
+	}
 	if err != nil {
 		return nil, explainSTS(w.role, &sdkError{text: wire.Redact(err.Error(), token), err: err}, now.time().Add(denialPeriod),
 			"check that IAM trusts the issuer, and that the role's trust policy names it and the token's audience")
