@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -68,7 +68,7 @@ func (m *metrics) answered(status int) {
 }
 
 // write writes everything in the text format of Prometheus, version 0.0.4.
-func (m *metrics) write(w io.Writer, stats awsoidc.Stats) {
+func (m *metrics) write(w *bytes.Buffer, stats awsoidc.Stats) {
 	for _, f := range figuresOf(stats) {
 		family(w, f.metric, f.kind, f.Meaning)
 		fmt.Fprintf(w, "%s %d\n", f.metric, f.Value)
@@ -99,6 +99,6 @@ func (m *metrics) write(w io.Writer, stats awsoidc.Stats) {
 	}
 }
 
-func family(w io.Writer, name, kind, help string) {
+func family(w *bytes.Buffer, name, kind, help string) {
 	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 }

@@ -3,6 +3,7 @@ package main_test
 import (
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"net/http"
 	"strings"
@@ -60,12 +61,13 @@ func TestRefused(t *testing.T) {
 		"tenant a number":    w.issuer.jwt(victim, claims{"tid": 7}),
 		"tenant too long":    w.issuer.jwt(victim, claims{"tid": strings.Repeat("v", 256)}),
 		"claims not JSON":    swapped(w.issuer.jwt(victim, nil), "."+base64.RawURLEncoding.EncodeToString([]byte("{")), 1),
-		"a claim SUB":        w.issuer.jwt("mallory", claims{"SUB": victim}),
-		"a claim \u017fub":   w.issuer.jwt("mallory", claims{"\u017fub": victim}),
-		"a claim Iss":        w.issuer.jwt(victim, claims{"iss": "https://issuer.example", "Iss": w.issuer.url}),
-		"a claim Aud":        w.issuer.jwt(victim, claims{"aud": "another", "Aud": audience}),
-		"a claim Exp":        w.issuer.jwt(victim, claims{"exp": 1, "Exp": time.Now().Add(time.Hour).Unix()}),
-		"a claim TID":        w.issuer.jwt(victim, claims{"tid": "mallorys", "TID": ""}),
+		"a claim SUB":        withClaims(w.issuer, `"sub":"mallory","SUB":"victim"`),
+		"a claim SUB before": withClaims(w.issuer, `"SUB":"victim","sub":"mallory"`),
+		"a claim \u017fub":   withClaims(w.issuer, `"sub":"mallory","\u017fub":"victim"`),
+		"a claim Iss":        withClaims(w.issuer, `"sub":"victim","iss":"https://issuer.example","Iss":"`+w.issuer.url+`"`),
+		"a claim Aud":        withClaims(w.issuer, `"sub":"victim","aud":"another","Aud":"`+audience+`"`),
+		"a claim Exp":        withClaims(w.issuer, `"sub":"victim","exp":1,"Exp":4102444800`),
+		"a claim TID":        withClaims(w.issuer, `"sub":"victim","tid":"mallorys","TID":""`),
 		"nearly 64 KiB long": w.issuer.jwt("mallory", claims{"sub": nil, "filler": strings.Repeat("v", 40_000)}),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,6 +133,13 @@ func TestNamesAreApart(t *testing.T) {
 			t.Errorf("%q got the role of %q", seen[role.ARN], role.Subject)
 		}
 	}
+}
+
+// withClaims returns a JWT with other claims than the usual, after them and in
+// this order.
+func withClaims(i *issuer, others string) string {
+	usual := `{"iss":"` + i.url + `","aud":"` + audience + `","exp":4102444800,`
+	return i.signedBy(i.key, claims{"alg": "RS256", "kid": "1"}, json.RawMessage(usual+others+"}"))
 }
 
 // swapped returns a JWT with one part of another.

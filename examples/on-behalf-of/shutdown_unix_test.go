@@ -3,8 +3,11 @@
 package main_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -46,6 +49,38 @@ func testShutdown(t *testing.T, signal os.Signal) {
 	}
 	if n := w.exchanges(); n != users {
 		t.Errorf("%d exchanges of %d users", n, users)
+	}
+}
+
+// What was begun for a user who left is not cut off: the JWT may work once.
+func TestShutdownWaitsForExchanges(t *testing.T) {
+	w := newWorld(t)
+	s := w.start()
+	gate := w.aws.hold()
+	ctx, leave := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/whoami", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+w.issuer.jwt("jane", nil))
+	left := make(chan error)
+	go func() {
+		_, err := s.client.Do(r)
+		left <- err
+	}()
+	<-gate.reached
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("the request ended with %v", err)
+	}
+	s.signal(syscall.SIGTERM)
+	s.awaitRefusal()
+	close(gate.open)
+	s.wait()
+	for _, rung := range []string{"exchange", "credentials"} {
+		if !strings.Contains(s.stderr.String(), `"rung":"`+rung+`"`) {
+			t.Errorf("the log has no %s: %s", rung, &s.stderr)
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ type verifier struct{ tokens *oidc.IDTokenVerifier }
 // that none of them verifies.
 func newVerifier(ctx context.Context, issuer, audience string) (*verifier, error) {
 	if _, err := wire.CheckEndpoint(issuer); err != nil {
-		return nil, fmt.Errorf("-issuer can't be used: %w", err)
+		return nil, fmt.Errorf("-issuer %s", strings.TrimPrefix(err.Error(), "wire: the endpoint "))
 	}
 	client := &http.Client{Transport: strict{}, Timeout: 10 * time.Second}
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), issuer)

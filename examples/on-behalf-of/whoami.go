@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +35,9 @@ func (s *service) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		s.metrics.write(w, s.exchanger.Stats())
+		var b bytes.Buffer // whoever reads slowly must hold nobody up
+		s.metrics.write(&b, s.exchanger.Stats())
+		w.Write(b.Bytes())
 	})
 	s.addPage(mux)
 	return mux
