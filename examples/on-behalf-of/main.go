@@ -43,12 +43,12 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.issuer, "issuer", "", "`URL` of the issuer of the users' JWTs, as their claim iss has it")
-	flag.StringVar(&s.audience, "audience", "", "what the claim aud of the users' JWTs must name, as in `A`")
+	flag.StringVar(&s.audience, "audience", "", "audience `A` that the users' JWTs must be for: their claim aud")
 	flag.StringVar(&s.application, "application", "", "`ARN` of the application of IAM Identity Center")
 	flag.StringVar(&s.role, "role", "", "`ARN` of the role to assume on behalf of users")
 	flag.StringVar(&s.region, "region", "", "region `R` of Identity Center and STS, such as us-east-1")
 	flag.StringVar(&s.addr, "addr", "", "`HOST:PORT` to listen on; port 0 takes a free one")
-	flag.IntVar(&s.size, "size", 10_000, "how many users are kept in memory, as in `N`: more than use it in an hour")
+	flag.IntVar(&s.size, "size", 10_000, "keep up to `N` users in memory; give more than come within an hour")
 	program.Program{
 		Name:  "on-behalf-of",
 		Usage: "-issuer URL -audience A -application ARN -role ARN -region R -addr HOST:PORT [-size N]",

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -81,31 +83,51 @@ func bearer(h http.Header) (string, error) {
 // subject returns whom a verified token is about. Everything that is held for a
 // user is found by it, so that it must be who AWS takes the token for.
 func subject(token *oidc.IDToken) (user awsoidc.Subject, err error) {
-	var claims map[string]any
-	if err := token.Claims(&claims); err != nil {
+	var claims json.RawMessage
+	var tenant struct {
+		ID string `json:"tid"` // of an issuer with many tenants
+	}
+	if token.Claims(&claims) != nil || token.Claims(&tenant) != nil {
 		return user, fmt.Errorf("%w: its claims can't be read", errBadToken)
 	}
-	// encoding/json, and with it go-oidc, takes a claim "SUB" for "sub". An
-	// issuer may let its users choose claims of their own.
-	for name := range claims {
+	if err := checkNames(claims); err != nil {
+		return user, fmt.Errorf("%w: %w", errBadToken, err)
+	}
+	const longest = 255 // OpenID Connect Core 1.0 section 2
+	if token.Subject == "" || len(token.Subject) > longest || len(tenant.ID) > longest {
+		return user, fmt.Errorf("%w: it names no user", errBadToken)
+	}
+	return awsoidc.Subject{Issuer: token.Issuer, ID: token.Subject, Tenant: tenant.ID}, nil
+}
+
+// checkNames refuses claims that different programs read differently.
+// encoding/json, and with it go-oidc, takes "SUB" for "sub", and of two the
+// last; an issuer may let its users choose claims of their own.
+func checkNames(claims []byte) error {
+	d := json.NewDecoder(bytes.NewReader(claims))
+	if _, err := d.Token(); err != nil { // the opening brace
+		return err
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
 		for _, known := range []string{"iss", "sub", "aud", "exp", "nbf", "tid"} {
-			if name != known && strings.EqualFold(name, known) {
-				return user, fmt.Errorf("%w: its claim %s has the name of another", errBadToken, known)
+			if name, _ := name.(string); strings.EqualFold(name, known) {
+				if name != known || seen[known] {
+					return fmt.Errorf("it has a claim %s twice, or under another name", known)
+				}
+				seen[known] = true
 			}
 		}
 	}
-	const longest = 255 // OpenID Connect Core 1.0 section 2
-	if token.Subject == "" || len(token.Subject) > longest {
-		return user, fmt.Errorf("%w: it names no user", errBadToken)
-	}
-	user = awsoidc.Subject{Issuer: token.Issuer, ID: token.Subject}
-	if tenant, has := claims["tid"]; has {
-		var ok bool
-		if user.Tenant, ok = tenant.(string); !ok || len(user.Tenant) > longest {
-			return awsoidc.Subject{}, fmt.Errorf("%w: its tenant can't be used", errBadToken)
-		}
-	}
-	return user, nil
+	return nil
 }
 
 // strict is a transport that uses https, and http on loopback addresses alone,
