@@ -27,9 +27,8 @@ func ExampleNewExchanger() {
 	ex, err := awsoidc.NewExchanger(awsoidc.ExchangerConfig{
 		Application: "arn:aws:sso::123456789012:application/ssoins-1234567890abcdef/apl-1234567890abcdef",
 		AWS:         cfg,
-		Region:      "eu-west-1",               // of the Identity Center instance
-		Audiences:   []string{"my-service"},    // that the users' tokens have
-		Scopes:      []string{"openid", "aws"}, // the default is all that the application has
+		Region:      "eu-west-1",            // of the Identity Center instance
+		Audiences:   []string{"my-service"}, // that the users' tokens have
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -17,8 +20,26 @@ import (
 )
 
 // The programs of docs/oidc.md, entra.md, cognito.md and okta.md, letter for
-// letter, each with an Example. They are here because they use go-oidc; a test
-// of the root module compares them with the pages.
+// letter, each with an Example. They are here because they use go-oidc.
+
+// TestDocs compares the pages with what is compiled here.
+func TestDocs(t *testing.T) {
+	source, err := os.ReadFile("docs_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"oidc.md", "entra.md", "cognito.md", "okta.md"} {
+		page, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(page), "\n```go\n")
+		block, _, found := strings.Cut(rest, "```")
+		if !found || !strings.Contains(string(source), "\n"+block) {
+			t.Errorf("not in docs_test.go as %s has it:\n%s", name, block)
+		}
+	}
+}
 
 // An actor acts in AWS on behalf of the users of an OpenID provider.
 type actor struct {
