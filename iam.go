@@ -48,9 +48,13 @@ type ExchangerConfig struct {
 	Audiences []string
 
 	// MaxIdentities is how many identities are kept in memory. Past it, those
-	// least recently used are forgotten, which loses what no Store holds. The
-	// default is 10,000.
+	// least recently used are forgotten, which loses what no Store holds: those
+	// with refresh tokens last. The default is 10,000.
 	MaxIdentities int
+
+	// MaxBytes is about how much memory they take. Past it, credentials are
+	// forgotten first. The default is 256 MiB.
+	MaxBytes int64
 
 	// Store keeps the tokens of identities beyond the process, and shares them
 	// with others. It holds refresh tokens in plain text. nil keeps them in
@@ -123,7 +127,10 @@ type service struct {
 	wire   *wire.Client
 }
 
-const defaultMaxIdentities = 10_000
+const (
+	defaultMaxIdentities = 10_000
+	defaultMaxBytes      = 256 << 20
+)
 
 // NewExchanger returns an Exchanger for cfg. It sends nothing. The error wraps
 // ErrConfig.
@@ -137,7 +144,7 @@ func NewExchanger(cfg ExchangerConfig) (*Exchanger, error) {
 	e.sts = sts.NewFromConfig(cfg.AWS)
 	e.portal = newPortal(cfg.Region, cfg.Endpoints.Portal, e.http)
 	e.service.Store(e.serviceIn(cfg.Region, cfg.Endpoints.OIDC))
-	e.identities.init(cfg.MaxIdentities, &e.rules)
+	e.identities.init(&cfg, &e.rules)
 	return e, nil
 }
 
@@ -173,7 +180,11 @@ func (c *ExchangerConfig) complete() (app arn.ARN, err error) {
 	if c.MaxIdentities < 0 {
 		return app, badConfig("MaxIdentities", fmt.Sprint(c.MaxIdentities), "give a positive number, or 0 for the default", nil)
 	}
+	if c.MaxBytes < 0 {
+		return app, badConfig("MaxBytes", fmt.Sprint(c.MaxBytes), "give a positive number, or 0 for the default", nil)
+	}
 	c.MaxIdentities = cmp.Or(c.MaxIdentities, defaultMaxIdentities)
+	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxBytes)
 	c.Scopes, c.Audiences = slices.Clone(c.Scopes), slices.Clone(c.Audiences)
 	c.HTTPClient = cmp.Or(c.HTTPClient, clientOf(c.AWS.HTTPClient))
 	if c.Logger == nil {

@@ -99,7 +99,11 @@ func TestExchangerIsObserved(t *testing.T) {
 			t.Errorf("told of %v, want %v", seen, want)
 		}
 		stats := awsoidc.Stats{Identities: 1, Hits: 1, Refreshes: 1, Exchanges: 2, Credentials: 1, Throttles: 1}
-		if got := ex.Stats(); got != stats {
+		got := ex.Stats()
+		if got.Bytes < 1000 || got.Bytes > 10_000 {
+			t.Errorf("one identity takes %d bytes", got.Bytes)
+		}
+		if got.Bytes = 0; got != stats {
 			t.Errorf("Stats are %+v, want %+v", got, stats)
 		}
 		var record struct {

@@ -74,6 +74,7 @@ func (i *Identity) observe(ctx context.Context, ev Event) {
 // Stats are an Exchanger's figures since it was made.
 type Stats struct {
 	Identities  int    // in memory now
+	Bytes       int64  // that they take, about
 	Hits        uint64 // of tokens and credentials that were in memory and not due
 	Adopted     uint64 // tokens taken over from the Store
 	Refreshes   uint64 // requests with a refresh token
@@ -87,8 +88,10 @@ type Stats struct {
 // Stats returns the figures. It is cheap enough to be called every second.
 func (e *Exchanger) Stats() Stats {
 	c := e.counters
+	entries, bytes := e.identities.len()
 	return Stats{
-		Identities:  e.identities.len(),
+		Identities:  entries,
+		Bytes:       bytes,
 		Hits:        uint64(c.hits.Value()),
 		Adopted:     c.adopted.Load(),
 		Refreshes:   c.refreshes.Load(),

@@ -1,0 +1,182 @@
+package awsoidc_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// TestHitRateUnderPressure has a tenth of the users in memory, and compares
+// with golang-lru on the same calls.
+func TestHitRateUnderPressure(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		const users, resident, calls = 2_000, 200, 20_000
+		srv := idctest.New()
+		srv.AccessTokenLifetime = 24 * time.Hour
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
+			c.MaxIdentities = resident
+			c.Limiter = awsoidc.NewLimiter(awsoidc.Rates{Exchange: 1e6}, 1)
+		})
+		peer, _ := lru.New[int, struct{}](resident)
+		zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, users-1)
+		peerHits := 0
+		for range calls {
+			time.Sleep(100 * time.Millisecond)
+			n := int(zipf.Uint64())
+			if _, ok := peer.Get(n); ok {
+				peerHits++
+			} else {
+				peer.Add(n, struct{}{})
+			}
+			s := awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(n)}
+			accessToken(t, ex.Identity(s, fresh(s)))
+		}
+		if hits := int(ex.Stats().Hits); float64(hits) < 0.99*float64(peerHits) {
+			t.Errorf("%d hits in %d calls; golang-lru has %d", hits, calls, peerHits)
+		}
+	})
+}
+
+// Credentials make room for tokens, and what can be had again for refresh
+// tokens that nobody else has.
+func TestWhatIsEvictedFirst(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.MaxBytes = 30_000 })
+		for n := range 10 {
+			s := awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(n)}
+			callerOf(t, srv, ex.Identity(s, fresh(s)).Credentials(awsoidc.Role{ARN: accessRole}))
+		}
+		if stats := ex.Stats(); stats.Bytes > 30_000 || stats.Identities < 10 {
+			t.Errorf("%d identities in %d bytes, want all 10 in at most 30,000", stats.Identities, stats.Bytes)
+		}
+		before := ex.Stats().Credentials
+		first := awsoidc.Subject{Issuer: issuer, ID: "0"}
+		callerOf(t, srv, ex.Identity(first, awsoidc.Assertion{}).Credentials(awsoidc.Role{ARN: accessRole}))
+		if n := ex.Stats().Credentials - before; n != 1 {
+			t.Errorf("the credentials that were used longest ago were obtained %d times again, want once", n)
+		}
+		if n := exchanges(srv); n != 10 {
+			t.Errorf("%d exchanges for 10 users", n)
+		}
+	})
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.MaxIdentities = 16 })
+		for n := range 12 {
+			s := awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(n)}
+			accessToken(t, ex.Identity(s, fresh(s)))
+		}
+		srv.JWTBearerRefreshTokens = false
+		for n := range 100 {
+			s := awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint("without", n)}
+			accessToken(t, ex.Identity(s, fresh(s)))
+		}
+		time.Sleep(2 * time.Hour)
+		for n := range 12 {
+			accessToken(t, ex.Identity(awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(n)}, awsoidc.Assertion{}))
+		}
+	})
+}
+
+// BenchmarkIdentities measures what an identity costs, from a thousand to a
+// million of them: bytes in memory beyond its secrets, and a hit.
+func BenchmarkIdentities(b *testing.B) {
+	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
+		subjects := make([]awsoidc.Subject, n)
+		for i := range subjects {
+			subjects[i] = awsoidc.Subject{Issuer: issuer, ID: fmt.Sprintf("user-%08d", i)}
+		}
+		order := zipfian(n)
+		b.Run(fmt.Sprintf("%d/awsoidc", n), func(b *testing.B) {
+			before := heapBytes()
+			ex := newExchanger(b, idctest.New(), func(c *awsoidc.ExchangerConfig) {
+				c.Store, c.MaxIdentities, c.MaxBytes = anyIdentity{}, n, 1<<40
+			})
+			for _, s := range subjects {
+				if _, err := ex.Identity(s, awsoidc.Assertion{}).RetrieveBearerToken(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			perEntry := float64(heapBytes()-before)/float64(n) - anySecrets
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := rand.IntN(len(order)); pb.Next(); i++ {
+					if _, err := ex.Identity(subjects[order[i%len(order)]], awsoidc.Assertion{}).RetrieveBearerToken(context.Background()); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.ReportMetric(perEntry, "B/entry")
+		})
+		b.Run(fmt.Sprintf("%d/golang-lru", n), func(b *testing.B) {
+			type value struct {
+				token   string
+				expires time.Time
+			}
+			before := heapBytes()
+			peer, _ := lru.New[awsoidc.Subject, *value](n)
+			for _, s := range subjects {
+				peer.Add(s, &value{strings.Repeat("x", 10), time.Now().Add(time.Hour)})
+			}
+			perEntry := float64(heapBytes()-before)/float64(n) - 10
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := rand.IntN(len(order)); pb.Next(); i++ {
+					if v, ok := peer.Get(subjects[order[i%len(order)]]); !ok || !time.Now().Before(v.expires) {
+						b.Error("missed")
+					}
+				}
+			})
+			b.ReportMetric(perEntry, "B/entry")
+		})
+	}
+}
+
+func zipfian(n int) []int {
+	zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, uint64(n-1))
+	order := make([]int, 1<<16)
+	for i := range order {
+		order[i] = int(zipf.Uint64())
+	}
+	return order
+}
+
+func heapBytes() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// anyIdentity is a store that has tokens for whoever is asked for.
+type anyIdentity struct{}
+
+// anySecrets is how many bytes of secrets they have.
+const anySecrets = 10 + 100 + 100
+
+func (anyIdentity) Get(_ context.Context, key string) ([]byte, error) {
+	now := time.Now()
+	return json.Marshal(map[string]any{
+		"key": key, "n": 1, "accessToken": strings.Repeat("a", 10), "refreshToken": strings.Repeat("r", 100),
+		"identityContext": strings.Repeat("c", 100), "issuedAt": now, "expiresAt": now.Add(10 * time.Hour),
+	})
+}
+
+func (anyIdentity) Update(context.Context, string, func(context.Context, []byte) ([]byte, error)) error {
+	return cache.ErrLock
+}
