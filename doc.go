@@ -1,8 +1,8 @@
 // Package awsoidc signs a Go program in to AWS through IAM Identity Center, as
-// a person, and hands the result to what Go code already speaks:
-// oauth2.TokenSource, smithy's bearer.TokenProvider, http.Client and
-// aws.CredentialsProvider. The session is shared with the AWS CLI and the AWS
-// SDKs.
+// a person or on behalf of many, and hands the result to what Go code already
+// speaks: oauth2.TokenSource, smithy's bearer.TokenProvider, http.Client and
+// aws.CredentialsProvider. A person's session is shared with the AWS CLI and
+// the AWS SDKs.
 //
 //	src, err := profile.Open(ctx, profile.Options{Profile: "dev", Prompt: prompt.Terminal(os.Stderr)})
 //	if err != nil {
@@ -15,7 +15,7 @@
 //
 // # Which constructor
 //
-// All of them give the same [TokenSource].
+// For a person, all of them give the same [TokenSource].
 //
 //   - A program whose user has an AWS config file calls Open of package
 //     profile, or LoadDefaultConfig there in place of the SDK's. They are the
@@ -24,6 +24,9 @@
 //     but the [Config].
 //   - A test calls New with the in-memory transport of package idctest, a fake
 //     Identity Center that approves, denies and fails as told.
+//   - A service that acts for users whom somebody else signs in calls
+//     [NewExchanger]. Where IAM itself trusts their issuer and no user of
+//     Identity Center is meant, [NewWebIdentityCredentials] does.
 //
 // Package prompt shows a person in a terminal what to do; any [Prompter] may
 // take its place.
@@ -108,6 +111,70 @@
 //   - The lock is as good as the file system's: some network file systems have
 //     none that works between machines.
 //
+// # Acting for many users
+//
+// An [Exchanger] acts as one application of Identity Center for users whom an
+// OpenID provider signs in (trusted identity propagation).
+//
+//	ex, err := awsoidc.NewExchanger(awsoidc.ExchangerConfig{Application: arn, AWS: cfg})
+//
+//	// for each request, with a JWT that was verified
+//	user := ex.Identity(awsoidc.Subject{Issuer: iss, ID: sub}, awsoidc.JWT(raw))
+//	creds := user.Credentials(awsoidc.Role{ARN: roleARN})
+//	out, err := client.GetObject(ctx, in, func(o *s3.Options) { o.Credentials = creds })
+//
+// A user's tokens come from the first of these that has any:
+//
+//   - memory, where they are valid;
+//   - the [cache.Store], where others who share it have renewed them;
+//   - a refresh token;
+//   - the [Assertion], unless it was used before;
+//   - nothing: [ErrReauthRequired].
+//
+// Valid tokens and credentials are renewed before they expire, as those of a
+// TokenSource are; but tokens without a refresh token, which cost an assertion,
+// only in their last three minutes.
+//
+// What is promised:
+//
+//   - However many ask at the same time, there is one exchange for a user, and
+//     one request for each of their roles; and one exchange for all processes
+//     that share a Store. The failure of one caller's assertion is not shared
+//     with those who bring another.
+//   - What works once, a code or a JWT with a "jti", is not sent again once
+//     the service may have looked at it: not after [Exchanger.Forget], nor by
+//     others who share the Store. One that the service certainly did not look
+//     at (no connection, a throttle, another region) is. An Exchanger
+//     remembers the last 65,536 at least.
+//   - One user never gets what is another's. All is keyed by the [Subject]; a
+//     JWT with another iss or sub, or another tid than the Subject's Tenant, is
+//     refused where it would be sent; a stored record names its key. Claims
+//     have a JWT refused, and select nothing.
+//   - A denial, or a setting that the service refuses, is remembered for 30 s:
+//     nobody asks again for that user, or that role of theirs, meanwhile.
+//   - [Exchanger.Forget] wins: what is under way for the user ends with
+//     ErrReauthRequired, and is not kept.
+//   - A [Limiter] keeps to AWS's quotas, by default to those of one process
+//     ([ExchangerConfig].Replicas). Who waits goes before what is renewed ahead
+//     of time; nobody waits longer than 10 s for it: [ErrThrottled], and
+//     [RetryAt] tells when.
+//
+// What can't be:
+//
+//   - The answer to an exchange may be lost. A JWT with a "jti" is then spent
+//     for nothing, and the user must bring another: ErrReauthRequired.
+//   - Without a Store that is shared, a restart or another replica knows
+//     nothing of a user, and the JWT they bring may be spent. The same holds
+//     for users evicted past MaxIdentities.
+//   - Whether the service gives a refresh token for a JWT is not known to this
+//     package. Where it does not, each user brings a new assertion about once
+//     an hour, and a whole instance takes ten a second.
+//   - Signatures are not verified here. Whoever takes a Subject from a token
+//     that was not verified lets anyone be anyone. Of a [Code] and a
+//     [SubjectToken] even that they are the Subject's can't be checked.
+//   - After Forget, credentials that were handed out work until they expire,
+//     and other processes keep what is in their memory.
+//
 // # Security
 //
 //   - Tokens, client secrets and codes reach no error, no log and no format
@@ -123,9 +190,10 @@
 //   - A [cache.Dir] makes its folder with mode 0700 and its files with 0600. A
 //     record that is a link, or that others own or may write, is not used: the
 //     session is then kept in memory.
-//   - Whoever can read the store can act as the person until the session ends.
-//     Where that is too much, give no Store: the session is then kept in
-//     memory, and every process signs in for itself.
+//   - Whoever can read the store can act as the person until the session ends,
+//     and through that of an Exchanger as all its users. Where that is too
+//     much, give no Store: all is then kept in memory, and every process signs
+//     in, or exchanges, for itself.
 //   - Access tokens are opaque. An ID token is passed on unverified: verify it
 //     before you trust a claim.
 //   - A device code can be phished: anyone can send a link that asks to
@@ -135,7 +203,7 @@
 // # Concurrency
 //
 // Everything exported is safe for concurrent use, except that a Config must
-// not change while New reads it. A token that is returned is a copy: the
+// not change while New or NewExchanger reads it. A token that is returned is a copy: the
 // caller may change it. No timer and no goroutine is left idle; there is one
 // while a refresh or a sign-in is under way, and Close waits for it. A source
 // that is forgotten without Close loses at most a refresh that the end of the
@@ -159,13 +227,13 @@
 // says what to do, but for [ErrClosed] and those of a context, which are its
 // cause as it is. Where the sign-in service answered, errors.As finds its
 // *wire.Error, with the request ID that AWS support asks for, and an
-// *oauth2.RetrieveError. Of an answer of the AWS access portal, which gives role
-// credentials, it finds what the AWS SDK makes of that.
+// *oauth2.RetrieveError. Of an answer of the AWS access portal or of STS, which
+// give role credentials, it finds what the AWS SDK makes of that. [RetryAt]
+// tells of some when to try again.
 //
 // # Versions
 //
-// This is version 0: names may still change. The authorization code grant,
-// logout, the exchange of other issuers' tokens, stores beyond a folder and
-// memory, and a lock that keeps two processes from asking a person at the same
-// time are not there yet.
+// This is version 0: names may still change. The authorization code grant with
+// PKCE for a person, logout, stores beyond a folder and memory, and a lock that
+// keeps two processes from asking a person at the same time are not there yet.
 package awsoidc

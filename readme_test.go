@@ -76,6 +76,31 @@ func useSession(src *awsoidc.TokenSource, cfg *aws.Config, client *http.Client) 
 	client.Transport = src.Client("https://api.example.com").Transport // no other host sees the token
 }
 
+// whoAsks answers with the ARN under which AWS knows the user of a request. Verify
+// checks a JWT's signature, issuer, audience and expiry, and says whose it is.
+func whoAsks(ex *awsoidc.Exchanger, client *sts.Client, verify func(ctx context.Context, jwt string) (awsoidc.Subject, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, jwt, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		user, err := verify(r.Context(), jwt)
+		if err != nil {
+			http.Error(w, "sign in", http.StatusUnauthorized)
+			return
+		}
+		creds := ex.Identity(user, awsoidc.JWT(jwt)).Credentials(awsoidc.Role{ARN: "arn:aws:iam::123456789012:role/reports"})
+		caller, err := client.GetCallerIdentity(r.Context(), &sts.GetCallerIdentityInput{}, func(o *sts.Options) {
+			o.Credentials = creds // one client and one Exchanger serve all users
+		})
+		switch {
+		case errors.Is(err, awsoidc.ErrReauthRequired):
+			http.Error(w, "sign in again", http.StatusUnauthorized)
+		case err != nil:
+			http.Error(w, "AWS did not answer as expected", http.StatusBadGateway)
+		default:
+			io.WriteString(w, aws.ToString(caller.Arn))
+		}
+	}
+}
+
 func TestSignedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // no real time passes
 		idc := idctest.New()
@@ -125,8 +150,8 @@ func TestREADME(t *testing.T) {
 		}
 		text = rest
 	}
-	if blocks != 4 {
-		t.Errorf("README.md has %d programs, want 4", blocks)
+	if blocks != 5 {
+		t.Errorf("README.md has %d programs, want 5", blocks)
 	}
 }
 
@@ -208,5 +233,45 @@ func TestREADMEUseSession(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("the API answered %s", resp.Status)
+	}
+}
+
+func TestREADMEWhoAsks(t *testing.T) {
+	w := newWorkplace()
+	defer w.Close()
+	verify := func(_ context.Context, jwt string) (awsoidc.Subject, error) {
+		name, forged := strings.CutPrefix(jwt, "forged ")
+		if forged {
+			return awsoidc.Subject{}, errors.New(name + " did not sign in")
+		}
+		return awsoidc.Subject{Issuer: w.issuer.URL, ID: "jane"}, nil
+	}
+	handler := whoAsks(w.Exchanger, sts.NewFromConfig(w.aws), verify)
+	ask := func(jwt string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", "Bearer "+jwt)
+		answer := httptest.NewRecorder()
+		handler(answer, r)
+		return answer
+	}
+	for range 2 {
+		if a := ask(w.signIn("jane")); a.Code != http.StatusOK || !strings.HasPrefix(a.Body.String(), "arn:aws:sts::123456789012:assumed-role/reports/") {
+			t.Errorf("%d %s", a.Code, a.Body)
+		}
+	}
+	if n := exchanges(w.idc); n != 1 {
+		t.Errorf("%d exchanges, want 1", n)
+	}
+	if a := ask("forged jane"); a.Code != http.StatusUnauthorized {
+		t.Errorf("a token that does not verify: %d", a.Code)
+	}
+	if err := w.Forget(t.Context(), awsoidc.Subject{Issuer: w.issuer.URL, ID: "jane"}); err != nil {
+		t.Error(err)
+	}
+	if a := ask(w.issuer.Sign(map[string]any{"sub": "jane", "aud": "another"})); a.Code != http.StatusUnauthorized {
+		t.Errorf("a token for another audience: %d", a.Code)
+	}
+	if a := ask(w.signIn("joe")); a.Code != http.StatusBadGateway {
+		t.Errorf("another's token: %d", a.Code)
 	}
 }
