@@ -268,6 +268,20 @@ func ExampleRetryAt() {
 	// denied: true 1
 }
 
+// What is renewed ahead of time waits for nothing: it leaves the budget to users
+// who wait. Four replicas share the quotas here, but for a lower one of exchanges.
+func ExampleNewLimiter() {
+	limiter := awsoidc.NewLimiter(awsoidc.Rates{Exchange: 4}, 4) // for ExchangerConfig.Limiter
+	ctx := context.Background()
+	fmt.Println("a user:", limiter.Wait(ctx, awsoidc.BudgetExchange, false))
+	err := limiter.Wait(ctx, awsoidc.BudgetExchange, true)
+	refused, ok := errors.AsType[*awsoidc.LimitError](err)
+	fmt.Println("a renewal:", ok && refused.RetryAt.After(time.Now()))
+	// Output:
+	// a user: <nil>
+	// a renewal: true
+}
+
 const otherApplicationARN = "arn:aws:sso::123456789012:application/ssoins-1234567890abcdef/apl-fedcba0987654321"
 
 // workplace is an Exchanger with its AWS and the issuer of its users' tokens.
