@@ -76,9 +76,12 @@ func useSession(src *awsoidc.TokenSource, cfg *aws.Config, client *http.Client) 
 	client.Transport = src.Client("https://api.example.com").Transport // no other host sees the token
 }
 
-// whoAsks answers with the ARN under which AWS knows the user of a request. Verify
-// checks a JWT's signature, issuer, audience and expiry, and says whose it is.
-func whoAsks(ex *awsoidc.Exchanger, client *sts.Client, verify func(ctx context.Context, jwt string) (awsoidc.Subject, error)) http.HandlerFunc {
+// A verifier checks a JWT's signature, issuer, audience and expiry, and says
+// whose it is.
+type verifier func(ctx context.Context, jwt string) (awsoidc.Subject, error)
+
+// whoAsks answers with the ARN under which AWS knows the user of a request.
+func whoAsks(ex *awsoidc.Exchanger, client *sts.Client, verify verifier) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, jwt, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		user, err := verify(r.Context(), jwt)
