@@ -180,7 +180,7 @@ func stillValid(r *renewal[aws.Credentials], previous aws.Credentials, err error
 // for each request, and pass it in the options of a call, so that one client of
 // a service serves all users. Printing it, with any verb, shows no secret.
 type IdentityCredentials struct {
-	identity *Identity
+	identity Identity
 	assumable
 }
 
@@ -191,7 +191,7 @@ type IdentityCredentials struct {
 // The Exchanger's own credentials assume the role, which must trust them with
 // sts:AssumeRole and sts:SetContext. The application needs the scope
 // sts:identity_context.
-func (i *Identity) Credentials(role Role) *IdentityCredentials {
+func (i Identity) Credentials(role Role) *IdentityCredentials {
 	return &IdentityCredentials{identity: i, assumable: assumable{role: role}}
 }
 
@@ -199,7 +199,7 @@ func (i *Identity) Credentials(role Role) *IdentityCredentials {
 // in an account of 12 digits, through the AWS access portal (operation
 // GetRoleCredentials). It sends nothing. The application needs the scope
 // sso:account:access.
-func (i *Identity) RoleCredentials(accountID, roleName string) *IdentityCredentials {
+func (i Identity) RoleCredentials(accountID, roleName string) *IdentityCredentials {
 	return &IdentityCredentials{identity: i, assumable: assumable{portal: roleKey{accountID, roleName}}}
 }
 
@@ -229,8 +229,7 @@ func (c *IdentityCredentials) Current(ctx context.Context) (aws.Credentials, err
 // HandleFailToRefresh lets an aws.CredentialsCache keep credentials that have
 // not expired yet. It implements aws.HandleFailRefreshCredentialsCacheStrategy.
 func (c *IdentityCredentials) HandleFailToRefresh(_ context.Context, previous aws.Credentials, err error) (aws.Credentials, error) {
-	e := c.identity.exchanger
-	entry := e.identities.get(c.identity.subject, e.rules.now())
+	entry, _ := c.identity.exchanger.identities.get(c.identity.subject)
 	if entry == nil {
 		return aws.Credentials{}, err
 	}
@@ -255,9 +254,9 @@ func (c *IdentityCredentials) Format(f fmt.State, _ rune) {
 
 func (c *IdentityCredentials) get(ctx context.Context) (*assumableRole, *lease[aws.Credentials], error) {
 	i, e := c.identity, c.identity.exchanger
-	if entry := e.identities.get(i.subject, e.rules.now()); entry != nil {
+	if entry, now := e.identities.get(i.subject); entry != nil {
 		if r := find(entry.assumable(), c.assumable); r != nil {
-			if l := r.credentials.fresh(); l != nil {
+			if l := r.credentials.fresh(now); l != nil {
 				e.counters.hits.Inc()
 				return r, l, nil
 			}

@@ -40,7 +40,7 @@ func isCallersOwn(err error) bool {
 
 // A climb obtains an identity's tokens once. It implements renewer.
 type climb struct {
-	*Identity
+	Identity
 	entry    *entry
 	began    atomic.Bool
 	prefetch bool        // there are valid tokens

@@ -231,8 +231,8 @@ func (s Subject) check() error {
 // Identity returns a view of what is held for the subject. It is cheap: make
 // one for each request. The assertion is used where nothing better is left,
 // and not kept; the zero Assertion is allowed, for work without the user.
-func (e *Exchanger) Identity(subject Subject, assertion Assertion) *Identity {
-	return &Identity{exchanger: e, subject: subject, assertion: assertion}
+func (e *Exchanger) Identity(subject Subject, assertion Assertion) Identity {
+	return Identity{exchanger: e, subject: subject, assertion: assertion}
 }
 
 // Forget drops all that is held for the subject, in memory and in the Store.
@@ -303,7 +303,7 @@ type Identity struct {
 }
 
 // Token is TokenContext without a context, for oauth2.TokenSource.
-func (i *Identity) Token() (*oauth2.Token, error) { return i.TokenContext(context.Background()) }
+func (i Identity) Token() (*oauth2.Token, error) { return i.TokenContext(context.Background()) }
 
 // TokenContext returns a valid access token of the application for the user,
 // as a copy that the caller may change.
@@ -315,7 +315,7 @@ func (i *Identity) Token() (*oauth2.Token, error) { return i.TokenContext(contex
 //
 // If ctx ends first, the error is its cause; whatever was begun goes on for the
 // next caller.
-func (i *Identity) TokenContext(ctx context.Context) (*oauth2.Token, error) {
+func (i Identity) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	entry, l, err := i.get(ctx)
 	if err != nil {
 		return nil, err
@@ -327,7 +327,7 @@ func (i *Identity) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 
 // RetrieveBearerToken returns a valid access token with its true expiry, for
 // smithy's bearer.TokenProvider. Errors are those of TokenContext.
-func (i *Identity) RetrieveBearerToken(ctx context.Context) (bearer.Token, error) {
+func (i Identity) RetrieveBearerToken(ctx context.Context) (bearer.Token, error) {
 	_, l, err := i.get(ctx)
 	if err != nil {
 		return bearer.Token{}, err
@@ -336,19 +336,24 @@ func (i *Identity) RetrieveBearerToken(ctx context.Context) (bearer.Token, error
 }
 
 // Format writes issuer and ID of the subject, whatever the verb and flags.
-func (i *Identity) Format(f fmt.State, _ rune) {
+func (i Identity) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "awsoidc.Identity(%s, %s)", wire.Redact(i.subject.Issuer), wire.Redact(i.subject.ID))
 }
 
 // get returns the identity's tokens, and what the exchanger holds of it.
-func (i *Identity) get(ctx context.Context) (*entry, *lease[*exchanged], error) {
-	e := i.exchanger
-	if entry := e.identities.get(i.subject, e.rules.now()); entry != nil {
-		if l := entry.tokens.fresh(); l != nil {
-			e.counters.hits.Inc()
+func (i Identity) get(ctx context.Context) (*entry, *lease[*exchanged], error) {
+	entry, now := i.exchanger.identities.get(i.subject)
+	if entry != nil {
+		if l := entry.tokens.fresh(now); l != nil {
+			i.exchanger.counters.hits.Inc()
 			return entry, l, nil
 		}
 	}
+	return i.getAnew(ctx)
+}
+
+// getAnew is get where something may have to be obtained.
+func (i Identity) getAnew(ctx context.Context) (*entry, *lease[*exchanged], error) {
 	entry, release, err := i.acquire()
 	if err != nil {
 		return nil, nil, err
@@ -363,7 +368,7 @@ func (i *Identity) get(ctx context.Context) (*entry, *lease[*exchanged], error) 
 
 // acquire returns what the exchanger holds of the identity, and keeps it from
 // being evicted until release is called.
-func (i *Identity) acquire() (_ *entry, release func(), err error) {
+func (i Identity) acquire() (_ *entry, release func(), err error) {
 	if err := i.subject.check(); err != nil {
 		return nil, nil, err
 	}
@@ -378,7 +383,7 @@ const maxJoins = 8
 
 // obtain returns tokens from the ladder. Those who wait for each other share an
 // outcome, but not that somebody else had no good assertion.
-func (i *Identity) obtain(ctx context.Context, entry *entry) (*lease[*exchanged], error) {
+func (i Identity) obtain(ctx context.Context, entry *entry) (*lease[*exchanged], error) {
 	for waited := 0; ; waited++ {
 		c := &climb{Identity: i, entry: entry}
 		l, err := entry.tokens.get(ctx, c)

@@ -89,7 +89,7 @@ func callerOf(t *testing.T, srv *idctest.Server, c aws.CredentialsProvider) stri
 }
 
 // accessToken returns the identity's token.
-func accessToken(t *testing.T, i *awsoidc.Identity) string {
+func accessToken(t *testing.T, i awsoidc.Identity) string {
 	t.Helper()
 	token, err := i.TokenContext(t.Context())
 	if err != nil {

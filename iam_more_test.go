@@ -156,7 +156,7 @@ func TestExchangerSecretsAreNotShown(t *testing.T) {
 			credentials := user.Credentials(awsoidc.Role{ARN: accessRole})
 			_, credentialsErr := credentials.Retrieve(t.Context())
 			_, portalErr := user.RoleCredentials(account, "ReadOnly").Retrieve(t.Context())
-			for _, v := range []any{tokenErr, credentialsErr, portalErr, ex, user, *user, credentials, awsoidc.JWT(last), awsoidc.Code(last, last, last)} {
+			for _, v := range []any{tokenErr, credentialsErr, portalErr, ex, user, &user, credentials, awsoidc.JWT(last), awsoidc.Code(last, last, last)} {
 				fmt.Fprintf(&shown, "%v %+v %#v %s %q\n", v, v, v, v, v)
 				logger.Info("value", "value", v)
 			}

@@ -49,18 +49,29 @@ const (
 	plainShare = 8
 )
 
-// get returns the entry of a subject, or nil.
-func (s *identities) get(subject Subject, now instant) *entry {
-	e, ok := s.index.Load(maphash.Comparable(s.seed, subject))
+// hash returns where the index has a subject.
+func (s *identities) hash(subject Subject) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	h.WriteString(subject.ID)
+	h.WriteString(subject.Issuer)
+	h.WriteString(subject.Tenant)
+	return h.Sum64()
+}
+
+// get returns the entry of a subject, or nil, and the present time.
+func (s *identities) get(subject Subject) (*entry, instant) {
+	now := s.rules.now()
+	e, ok := s.index.Load(s.hash(subject))
 	if !ok || e.subject != subject {
-		return nil
+		return nil, now
 	}
 	if used := e.used.Load(); now.mono-used >= int64(recencyStep) && e.used.CompareAndSwap(used, now.mono) {
 		s.mu.Lock()
 		s.touch(e)
 		s.mu.Unlock()
 	}
-	return e
+	return e, now
 }
 
 // touch makes e the one that was used last. s.mu must be held.
@@ -72,13 +83,13 @@ func (s *identities) touch(e *entry) {
 
 // acquire returns the entry of a subject, new if need be, with one more hold.
 func (s *identities) acquire(subject Subject) *entry {
-	hash := maphash.Comparable(s.seed, subject)
+	hash := s.hash(subject)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.index.Load(hash)
 	if !ok || e.subject != subject {
 		if ok {
-			s.remove(e) // two subjects with one hash: once in 2^64
+			s.remove(e) // two subjects with one hash: hardly ever
 		}
 		e = &entry{subject: subject}
 		e.tokens.rules = s.rules
@@ -86,6 +97,7 @@ func (s *identities) acquire(subject Subject) *entry {
 		s.plain.Add(e, struct{}{})
 	}
 	e.holds++
+	e.used.Store(s.rules.now().mono)
 	s.touch(e)
 	s.evict()
 	return e
@@ -149,7 +161,7 @@ func (s *identities) evict() {
 			s.count(e)
 		default:
 			s.remove(e)
-			s.index.Delete(maphash.Comparable(s.seed, e.subject))
+			s.index.Delete(s.hash(e.subject))
 		}
 	}
 }
@@ -165,7 +177,7 @@ func (s *identities) remove(e *entry) {
 
 // forget drops a subject's entry. What is under way for it ends without effect.
 func (s *identities) forget(subject Subject) {
-	hash := maphash.Comparable(s.seed, subject)
+	hash := s.hash(subject)
 	s.mu.Lock()
 	e, ok := s.index.Load(hash)
 	ok = ok && e.subject == subject

@@ -58,7 +58,7 @@ func (e Event) LogValue() slog.Value {
 }
 
 // observe counts an event of the identity and tells whoever observes.
-func (i *Identity) observe(ctx context.Context, ev Event) {
+func (i Identity) observe(ctx context.Context, ev Event) {
 	e := i.exchanger
 	e.counters.count(ev)
 	if e.cfg.Observe == nil {

@@ -103,8 +103,8 @@ type renewer[T any] interface {
 }
 
 // fresh returns the present lease if it is not due, or nil.
-func (r *renewal[T]) fresh() *lease[T] {
-	if l := r.current.Load(); l != nil && !r.rules.now().reached(l.refreshAt) {
+func (r *renewal[T]) fresh(now instant) *lease[T] {
+	if l := r.current.Load(); l != nil && !now.reached(l.refreshAt) {
 		return l
 	}
 	return nil
