@@ -315,7 +315,7 @@ func (w *workplace) signIn(user string) (jwt string) {
 }
 
 // user is what a request of that user brings.
-func (w *workplace) user(name string) *awsoidc.Identity {
+func (w *workplace) user(name string) awsoidc.Identity {
 	return w.Identity(awsoidc.Subject{Issuer: w.issuer.URL, ID: name}, awsoidc.JWT(w.signIn(name)))
 }
 

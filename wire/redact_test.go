@@ -241,8 +241,10 @@ func FuzzRedact(f *testing.F) {
 		if len(got) > 512 || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n\x00\x1b") {
 			t.Errorf("%q", got)
 		}
-		if len(secret) >= 16 && strings.Contains(strings.ReplaceAll(got, "[redacted]", "\x01"), secret) {
-			t.Errorf("%q shows %q", got, secret)
+		for part := range strings.SplitSeq(got, "[redacted]") {
+			if len(secret) >= 16 && strings.Contains(part, secret) {
+				t.Errorf("%q shows %q", got, secret)
+			}
 		}
 	})
 }
