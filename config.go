@@ -194,7 +194,7 @@ const endpointAdvice = "give an https URL, or an http URL with a loopback addres
 func badConfig(field, value, advice string, cause error) error {
 	what := field + " is missing"
 	if value != "" {
-		if u, err := url.Parse(value); err == nil {
+		if u, err := url.Parse(value); err == nil && u.Host != "" {
 			value = u.Redacted()
 		}
 		what = fmt.Sprintf("%s %q can't be used", field, value)

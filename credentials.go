@@ -322,7 +322,8 @@ func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials])
 		if a.portal != (roleKey{}) {
 			budget = BudgetPortal
 		}
-		if err := e.admit(ctx, budget, present != nil && !e.rules.now().reached(present.expiresAt)); err != nil {
+		event := Event{Rung: RungCredentials, Role: a.String()}
+		if err := a.identity.admit(ctx, event, budget, present != nil && !e.rules.now().reached(present.expiresAt)); err != nil {
 			return nil, err
 		}
 		start := e.rules.now()
@@ -330,7 +331,11 @@ func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials])
 		if a.entry.forgotten.Load() {
 			return nil, errForgotten
 		}
-		a.identity.observe(ctx, Event{Rung: RungCredentials, Role: a.String(), Err: err, Duration: e.rules.now().since(start)})
+		event.Duration = e.rules.now().since(start)
+		if err != nil {
+			event.Err = a.explain(err)
+		}
+		a.identity.observe(ctx, event)
 		if err == nil {
 			return leaseCredentials(credentials, e.rules.now()), nil
 		}
@@ -347,7 +352,7 @@ func (a *assumption) fetch(ctx context.Context, t *exchanged) (aws.Credentials, 
 		return e.portal.credentials(ctx, t.accessToken, a.portal, e.rules.now())
 	}
 	if t.identityContext == "" {
-		return aws.Credentials{}, &failure{what: "the service gave no identity context",
+		return aws.Credentials{}, &failure{kind: ErrConfig, what: "the service gave no identity context",
 			advice: "give the application the scope sts:identity_context"}
 	}
 	out, err := e.sts.AssumeRole(ctx, &sts.AssumeRoleInput{

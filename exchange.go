@@ -248,7 +248,7 @@ func (c *climb) send(ctx context.Context, rung Rung, in *wire.CreateTokenWithIAM
 	at, redirected := e.service.Load(), false
 	budget := budgetOf(in.GrantType)
 	for sends := 1; ; sends++ {
-		if err := e.admit(ctx, budget, c.prefetch); err != nil {
+		if err := c.admit(ctx, Event{Rung: rung}, budget, c.prefetch); err != nil {
 			return nil, err
 		}
 		start := e.rules.now()
@@ -257,7 +257,11 @@ func (c *climb) send(ctx context.Context, rung Rung, in *wire.CreateTokenWithIAM
 			defer cancel()
 			return at.wire.CreateTokenWithIAM(ctx, in)
 		}()
-		c.observe(ctx, Event{Rung: rung, Err: err, Duration: e.rules.now().since(start)})
+		event := Event{Rung: rung, Duration: e.rules.now().since(start)}
+		if err != nil {
+			event.Err = c.explain(err, false)
+		}
+		c.observe(ctx, event)
 		if err == nil {
 			e.service.Store(at)
 			return out, nil
@@ -339,13 +343,16 @@ func (c *climb) explain(err error, spent bool) error {
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)
 	case answer.Type == wire.TypeInvalidGrant:
 		f.kind, f.own, f.what = ErrReauthRequired, true, "the service does not take the assertion or the refresh token"
-		f.advice = "let the user sign in again; if that does not help, check that its issuer and audience are those of the application's trusted token issuer, and that it was not used before"
+		f.advice = "let the user sign in again; if that does not help, check that its issuer and audience are those of the application's trusted token issuer, that Identity Center has a user with the mapped claim's value, and that it was not used before"
 	case answer.Type == wire.TypeAccessDenied || answer.StatusCode == 403:
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)
 		f.advice = "check that the user exists and is assigned to the application, that the caller's policy and the application's actor policy allow sso-oauth:CreateTokenWithIAM, and the region"
 	case answer.Type == wire.TypeInvalidRequestRegion:
-		f.retry = now.Add(denialPeriod)
+		f.kind, f.retry = ErrConfig, now.Add(denialPeriod)
 		f.advice = "set Region to that of the Identity Center instance"
+	case isType(err, wire.TypeUnauthorizedClient, wire.TypeUnsupportedGrantType, wire.TypeInvalidScope, wire.TypeInvalidClient):
+		f.kind = ErrConfig
+		fallthrough
 	case !mayResend(err) && !errors.Is(err, wire.ErrResponse):
 		f.retry = now.Add(denialPeriod)
 		f.advice = "check the application's grants and scopes, and its trusted token issuer"

@@ -86,8 +86,10 @@ type ExchangerConfig struct {
 	Replicas int
 
 	// Observe, where set, is told of every request that is made for an
-	// identity, after its end, for audit and metrics. It is called
-	// concurrently, holds up the request's caller, and must not block.
+	// identity, after its end, for audit and metrics, and of those that the
+	// Limiter refused to someone who waits. It is called concurrently, and holds
+	// up the request's caller: it must not block, as a log does whose reader is
+	// slow.
 	Observe func(context.Context, Event)
 
 	// NoBackground makes what is due be renewed by its next user, who waits up
@@ -212,10 +214,10 @@ func clientOf(c aws.HTTPClient) *http.Client {
 // verified: whoever the Subject is gets what was obtained for that Subject.
 type Subject struct {
 	Issuer string // the claim "iss"
-	ID     string // the claim "sub"
-	// Tenant tells users apart whose issuer gives the same ID to several, such
-	// as the claim "tid" of an issuer with many tenants. Where a JWT has a
-	// "tid", it must be the same. "" where the issuer and ID suffice.
+	ID     string // the claim "sub", by whatever claim Identity Center finds the user
+	// Tenant tells users apart whose issuer gives the same ID to several, or to
+	// one after the other. Where it is set and a JWT has the claim "tid", they
+	// must be the same. "" where issuer and ID suffice.
 	Tenant string
 }
 

@@ -82,6 +82,9 @@ func TestExchangerIsObserved(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				seen[fmt.Sprint(e.Rung, e.Err == nil)]++
+				if e.Err != nil && !errors.Is(e.Err, awsoidc.ErrThrottled) {
+					t.Errorf("told of %v, want ErrThrottled", e.Err)
+				}
 				if e.Application != applicationARN || e.Subject != jane || e.Rung == awsoidc.RungCredentials && e.Role != accessRole {
 					t.Errorf("told of %+v", e)
 				}
@@ -197,6 +200,9 @@ func TestPreflight(t *testing.T) {
 		}
 		if !errors.Is(err, awsoidc.ErrSubjectMismatch) || !errors.Is(err, awsoidc.ErrConfig) {
 			t.Errorf("%v wraps too little", err)
+		}
+		if err := ex.Preflight(t.Context(), awsoidc.Subject{}, awsoidc.Assertion{}, awsoidc.Role{ARN: accessRole}); err != nil {
+			t.Errorf("a role alone: %v", err)
 		}
 		if n := exchanges(srv); n != 1 {
 			t.Errorf("%d exchanges", n)

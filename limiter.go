@@ -185,20 +185,23 @@ func (l *limiter) Throttled(budget Budget, _ time.Duration) {
 	b.setLimit(now, max(b.full*leastShare, b.limit/2))
 }
 
-// admit waits for a budget. The error is a failure that wraps ErrThrottled.
-func (e *Exchanger) admit(ctx context.Context, budget Budget, prefetch bool) error {
+// admit waits for a budget on behalf of what ev describes. The error wraps
+// ErrThrottled.
+func (i Identity) admit(ctx context.Context, ev Event, budget Budget, prefetch bool) error {
+	e := i.exchanger
 	err := e.cfg.Limiter.Wait(ctx, budget, prefetch)
 	if err == nil {
 		return nil
 	}
 	e.counters.limited.Add(1)
-	f := &failure{kind: ErrThrottled, cause: err, advice: "try again then, or spread the work"}
-	limit, ok := errors.AsType[*LimitError](err)
-	if !ok {
-		f.advice = "try again later"
-		return f
+	f := &failure{kind: ErrThrottled, cause: err, advice: "try again later"}
+	if limit, ok := errors.AsType[*LimitError](err); ok {
+		f.retry, f.advice = limit.RetryAt, "try again then, or spread the work"
 	}
-	f.retry = limit.RetryAt
+	if !prefetch { // nobody misses those
+		ev.Err = f
+		i.tell(ctx, ev)
+	}
 	return f
 }
 

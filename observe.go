@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/puzpuzpuz/xsync/v4"
 
 	"github.com/awsoidc/awsoidc/wire"
@@ -31,8 +32,8 @@ type Event struct {
 	Subject     Subject       // on whose behalf
 	Rung        Rung          // what was tried
 	Role        string        // ARN of the role, or account and role of the portal; "" but for RungCredentials
-	Err         error         // nil where it succeeded
-	Duration    time.Duration // of the request
+	Err         error         // nil where it succeeded; it wraps this package's sentinel errors
+	Duration    time.Duration // of the request; 0 where the Limiter refused it
 	RequestID   string        // of AWS; "" where it succeeded, or none came
 }
 
@@ -44,6 +45,9 @@ func (e Event) LogValue() slog.Value {
 		slog.String("subject", wire.Redact(e.Subject.ID)),
 		slog.String("rung", string(e.Rung)),
 		slog.Duration("duration", e.Duration),
+	}
+	if e.Subject.Tenant != "" {
+		attrs = append(attrs, slog.String("tenant", wire.Redact(e.Subject.Tenant)))
 	}
 	if e.Role != "" {
 		attrs = append(attrs, slog.String("role", wire.Redact(e.Role)))
@@ -59,14 +63,20 @@ func (e Event) LogValue() slog.Value {
 
 // observe counts an event of the identity and tells whoever observes.
 func (i Identity) observe(ctx context.Context, ev Event) {
+	i.exchanger.counters.count(ev)
+	i.tell(ctx, ev)
+}
+
+func (i Identity) tell(ctx context.Context, ev Event) {
 	e := i.exchanger
-	e.counters.count(ev)
 	if e.cfg.Observe == nil {
 		return
 	}
 	ev.Application, ev.Subject = e.cfg.Application, i.subject
 	if answer, ok := errors.AsType[*wire.Error](ev.Err); ok {
 		ev.RequestID = answer.RequestID
+	} else if answer, ok := errors.AsType[*awshttp.ResponseError](ev.Err); ok {
+		ev.RequestID = wire.Redact(answer.ServiceRequestID())
 	}
 	e.cfg.Observe(ctx, ev)
 }
@@ -123,7 +133,7 @@ func (c *counters) count(ev Event) {
 	}
 	switch {
 	case ev.Err == nil:
-	case isThrottle(ev.Err), isSDKThrottle(ev.Err):
+	case errors.Is(ev.Err, ErrThrottled):
 		c.throttles.Add(1)
 	default:
 		c.failures.Add(1)

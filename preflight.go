@@ -15,17 +15,21 @@ import (
 // the assertion's issuer, subject, audience and expiry, or that it was used
 // before; with the roles, which must not be the role that the program itself
 // runs as, and of which chaining allows an hour. The assertion is not sent; of
-// AWS, only STS GetCallerIdentity is asked, and only where there are roles.
+// AWS, only STS GetCallerIdentity is asked, and only where there are roles. The
+// zero Subject with the zero Assertion checks the roles alone, as at a program's
+// start.
 //
 // The error is one line that names all that was found. It wraps what the calls
 // themselves would have failed with.
 func (e *Exchanger) Preflight(ctx context.Context, subject Subject, assertion Assertion, roles ...Role) error {
-	found := []error{subject.check()}
-	p, err := assertion.prove(ctx, subject, e.cfg.Audiences, e.rules.now().time())
-	if err == nil && e.spent.has(p) {
-		err = errUsedBefore
+	var found []error
+	if subject != (Subject{}) || assertion.fetch != nil {
+		p, err := assertion.prove(ctx, subject, e.cfg.Audiences, e.rules.now().time())
+		if err == nil && e.spent.has(p) {
+			err = errUsedBefore
+		}
+		found = append(found, subject.check(), err)
 	}
-	found = append(found, err)
 	if len(roles) > 0 {
 		found = append(found, e.checkRoles(ctx, roles)...)
 	}
