@@ -142,7 +142,7 @@ func membersOf(body string) (all map[string]json.RawMessage, ok bool) {
 	d := json.NewDecoder(strings.NewReader(body))
 	start, err := d.Token()
 	if err != nil || start != json.Delim('{') || !json.Valid([]byte(body)) {
-		return nil, start == nil && json.Valid([]byte(body))
+		return nil, strings.TrimSpace(body) == "null"
 	}
 	all = make(map[string]json.RawMessage)
 	for d.More() {

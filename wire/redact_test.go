@@ -241,8 +241,9 @@ func FuzzRedact(f *testing.F) {
 		if len(got) > 512 || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n\x00\x1b") {
 			t.Errorf("%q", got)
 		}
+		token := !strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) // as all secrets of this package
 		for part := range strings.SplitSeq(got, "[redacted]") {
-			if len(secret) >= 16 && strings.Contains(part, secret) {
+			if token && len(secret) >= 16 && strings.Contains(part, secret) {
 				t.Errorf("%q shows %q", got, secret)
 			}
 		}
