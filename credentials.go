@@ -109,10 +109,11 @@ func (r *RoleCredentials) get(ctx context.Context) (*lease[aws.Credentials], err
 	if err == nil || !r.source.cfg.LoginOnDemand || !errors.Is(err, ErrLoginRequired) {
 		return l, err
 	}
-	if err := r.source.Login(ctx); err != nil {
-		return nil, err
+	loginErr := r.source.Login(ctx)
+	if l, err = r.credentials.get(ctx, r); loginErr != nil && err != nil {
+		return nil, loginErr
 	}
-	return r.credentials.get(ctx, r)
+	return l, err
 }
 
 // renewFailed implements renewer.

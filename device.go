@@ -63,7 +63,7 @@ func (s *TokenSource) Login(ctx context.Context) error {
 	}
 	defer s.leaveLogin(l)
 	_, err = l.call.Wait(ctx)
-	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil && s.isClosed() {
 		return ErrClosed
 	}
 	return err
@@ -248,24 +248,23 @@ func (s *TokenSource) poll(ctx context.Context, reg *registration, deviceCode wi
 // saveSignIn replaces the stored session, keeping other tools' members of its
 // record, and publishes the new one.
 func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
-	var l *lease[*session]
+	s.encode(v, nil)
+	s.tokens.publish(s.lease(v, s.seq.Add(1))) // for those who wait, perhaps for a refresh that holds the lock
 	save := func(_ context.Context, old []byte) ([]byte, error) {
 		var others fields
 		if old != nil {
 			others, _ = parseFields(old)
 		}
-		s.encode(v, others)
-		l = s.lease(v, s.seq.Add(1))
+		next := *v
+		s.encode(&next, others)
+		v = &next
 		return v.raw, nil
 	}
 	err := s.update(context.WithoutCancel(ctx), save)
 	if errors.Is(err, cache.ErrLost) {
 		err = s.update(context.WithoutCancel(ctx), save)
 	}
-	if l == nil {
-		s.encode(v, nil)
-		l = s.lease(v, s.seq.Add(1))
-	}
+	l := s.lease(v, s.seq.Add(1)) // after the record is there: who has read the one before is not later
 	if err == nil {
 		err = s.store.refused(s.keys.token)
 	}

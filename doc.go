@@ -89,7 +89,8 @@
 //     [TokenSource.Close], whose error says if it was not.
 //   - A process may be killed at any moment: the record stays whole, the lock
 //     is freed, and the session survives wherever the service's answer had
-//     reached the disk or the service had not rotated the refresh token.
+//     taken the record's place on the disk, or the service had not rotated the
+//     refresh token.
 //   - A token that a server refused (401) is not used again, and costs at most
 //     one refresh a minute. One that can't be refreshed is tried again after a
 //     minute, being all there is.
@@ -101,6 +102,9 @@
 //     connection that breaks in the middle of the answer. Call
 //     [TokenSource.Close] before the process ends: it waits for what is under
 //     way.
+//   - While a process holds a session that it could not save, others that share
+//     the store know only the one before: where the service rotates refresh
+//     tokens, their refresh ends it for all.
 //   - The AWS CLI and SDKs refresh without a lock. This package refreshes
 //     earlier than they do, takes over what they have saved, and puts its own
 //     session back where they wrote an older one; but where two of them send

@@ -15,11 +15,15 @@ import (
 // could end the session.
 type latest struct {
 	lease    *lease[*session] // nil: none
-	unsaved  bool
-	signedIn bool       // unsaved came from a sign-in: no older record is newer
-	spent    [32]string // fingerprints of the last refresh tokens that this source exchanged for others
-	n        int        // how many were put in spent
+	unsaved  bool             // it is not in the store, as far as is known
+	signedIn bool             // it came from a sign-in: no older record is newer
+	warned   bool             // that it is unsaved
+	spent    []string         // fingerprints of the refresh tokens that this source exchanged for others
+	n        int              // how many were put in spent
 }
+
+// maxSpent is more than the refreshes of the longest session, of 90 days.
+const maxSpent = 4096
 
 // replace makes next the latest session, unless that is later.
 func (l *latest) replace(next *lease[*session], unsaved, signedIn bool) {
@@ -27,37 +31,68 @@ func (l *latest) replace(next *lease[*session], unsaved, signedIn bool) {
 		return
 	}
 	l.lease, l.unsaved, l.signedIn = next, unsaved, signedIn
+	if !unsaved {
+		l.warned = false
+	}
+}
+
+func (l *latest) isSpent(refreshToken wire.Secret) bool {
+	return refreshToken != "" && slices.Contains(l.spent, fingerprint(refreshToken))
 }
 
 // supersedes reports whether the latest session is to be put in the place of
 // stored, which is nil where the record is gone, or corrupt. A record that is
-// gone means that the person signed out.
+// gone means that the person signed out. One that is corrupt may be half
+// written, by somebody who has a newer session.
 func (l *latest) supersedes(stored *session, corrupt bool) bool {
-	if l.lease == nil {
+	switch {
+	case l.lease == nil:
 		return false
-	}
-	if stored == nil {
-		return corrupt || l.unsaved && l.signedIn
-	}
-	v := l.lease.value
-	if l.unsaved && l.signedIn && !stored.newerThan(v) {
+	case stored == nil:
+		return l.unsaved && (corrupt || l.signedIn)
+	case l.isSpent(stored.refreshToken):
 		return true
 	}
-	if stored.refreshToken == v.refreshToken { // they do not rotate, or only the last step of saving failed
-		return l.unsaved && !stored.newerThan(v)
-	}
-	return slices.Contains(l.spent[:], fingerprint(stored.refreshToken))
+	v := l.lease.value
+	olderOrSame := !stored.newerThan(v)
+	return l.unsaved && olderOrSame && (l.signedIn || stored.refreshToken == v.refreshToken)
 }
 
-// spend notes that the refresh token sent was exchanged for another.
-func (s *TokenSource) spend(sent, next wire.Secret) {
-	if sent == next {
-		return
-	}
+// spend notes that the refresh token sent was exchanged for that of next, which
+// is not saved yet.
+func (s *TokenSource) spend(sent wire.Secret, next *lease[*session]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.latest.spent[s.latest.n%len(s.latest.spent)] = fingerprint(sent)
-	s.latest.n++
+	if sent != next.value.refreshToken {
+		if len(s.latest.spent) < maxSpent {
+			s.latest.spent = append(s.latest.spent, fingerprint(sent))
+		} else {
+			s.latest.spent[s.latest.n%maxSpent] = fingerprint(sent)
+		}
+		s.latest.n++
+	}
+	s.latest.replace(next, true, s.latest.unsaved && s.latest.signedIn)
+}
+
+// hadSession reports whether this source knows of a session.
+func (s *TokenSource) hadSession() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest.lease != nil
+}
+
+// isSpent reports whether this source exchanged the refresh token for another.
+func (s *TokenSource) isSpent(refreshToken wire.Secret) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest.isSpent(refreshToken)
+}
+
+// signedOut forgets the latest session.
+func (s *TokenSource) signedOut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest.lease, s.latest.unsaved = nil, false
 }
 
 // remember makes l, which is saved, the latest session.
@@ -71,22 +106,25 @@ func (s *TokenSource) remember(l *lease[*session]) {
 func (s *TokenSource) superseding(stored *session, corrupt bool) *lease[*session] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.latest.supersedes(stored, corrupt) && s.latest.lease.value.refreshToken != s.retired {
-		return s.latest.lease
+	if !s.latest.supersedes(stored, corrupt) {
+		return nil
 	}
-	return nil
+	if v := s.latest.lease.value; v.refreshToken != "" && v.refreshToken == s.retired {
+		return nil
+	}
+	return s.latest.lease
 }
 
 // keepUnsaved holds on to a session that the store did not take. It returns a
 // lease that is due again soon, so that its next use tries to save it.
 func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], cause error) *lease[*session] {
-	s.mu.Lock()
-	first := !s.latest.unsaved
-	s.latest.replace(l, true, s.latest.unsaved && s.latest.signedIn)
-	s.mu.Unlock()
 	if errors.Is(cause, cache.ErrLost) && s.saveUnsaved(ctx) == nil {
 		return l
 	}
+	s.mu.Lock()
+	first := s.latest.unsaved && !s.latest.warned
+	s.latest.warned = true
+	s.mu.Unlock()
 	if first {
 		s.warn("session refreshed but not saved; it is kept in memory and saved as soon as possible", cause)
 	}
@@ -110,7 +148,7 @@ func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 			return nil, errUnchanged // signed out, or in, elsewhere
 		}
 		saved = l
-		return l.value.raw, nil
+		return s.merged(l.value, old), nil
 	})
 	if err != nil && !errors.Is(err, errUnchanged) {
 		return &failure{what: "the refreshed session was not saved and is lost", cause: err,
@@ -119,7 +157,19 @@ func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.latest.lease == saved {
-		s.latest.unsaved = false
+		s.latest.unsaved, s.latest.warned = false, false
 	}
 	return nil
+}
+
+// merged returns v as it is stored in the place of old, whose members that are
+// not ours are kept.
+func (s *TokenSource) merged(v *session, old []byte) []byte {
+	others, err := parseFields(old)
+	if err != nil {
+		return v.raw
+	}
+	next := *v
+	s.encode(&next, others)
+	return next.raw
 }

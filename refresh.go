@@ -35,6 +35,8 @@ const (
 	// service gave. A program may end as soon as it has its token, so they do
 	// wait while all is well.
 	saveGrace = 2 * time.Second
+	// readTimeout bounds the reading of a record without the lock.
+	readTimeout = 5 * time.Second
 	// noteTimeout bounds the saving of a note about a failed refresh.
 	noteTimeout = 2 * time.Second
 )
@@ -45,21 +47,22 @@ var (
 	errUnchanged = errors.New("unchanged")
 )
 
-// renew implements renewer. Without a present lease it takes any valid session
-// of the store; otherwise only one that is not due. Failing that it refreshes.
+// renew implements renewer. Without a valid lease it takes any valid session of
+// the store; otherwise only one that is not due. Failing that it refreshes.
 func (s *TokenSource) renew(ctx context.Context, present *lease[*session]) (*lease[*session], error) {
 	seq := s.seq.Add(1) // before the record is read: a sign-in meanwhile is newer
-	raw, err := s.store.Get(ctx, s.keys.token)
+	raw, err := s.read(ctx)
 	if err != nil && !errors.Is(err, cache.ErrMiss) {
 		return nil, &failure{what: "the session can't be read", cause: err, advice: "see that this user may read " + s.place()}
 	}
-	stored, why, corrupt := s.examine(raw, err)
+	stored, why, corrupt := s.whole(ctx, raw, err)
 	if s.superseding(stored, corrupt) == nil {
 		if stored == nil {
 			return nil, s.loginRequired(why, nil)
 		}
 		l := s.leaseStored(stored, seq)
-		if s.usable(l) && (present == nil || !s.rules.now().reached(l.refreshAt)) {
+		now := s.rules.now()
+		if s.usable(l) && (present == nil || now.reached(present.expiresAt) || !now.reached(l.refreshAt)) {
 			s.remember(l)
 			return l, nil
 		}
@@ -74,6 +77,13 @@ func (s *TokenSource) renew(ctx context.Context, present *lease[*session]) (*lea
 // renewFailed implements renewer.
 func (s *TokenSource) renewFailed(err error) {
 	s.warn("session not refreshed; the present token is still valid", err)
+}
+
+// read reads the session's record, or gives up.
+func (s *TokenSource) read(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return s.store.Get(ctx, s.keys.token)
 }
 
 // examine returns the session in what the store's Get returned, or why there is
@@ -93,12 +103,25 @@ func (s *TokenSource) find(ctx context.Context, old []byte) (_ *session, why str
 	if old == nil {
 		old, err = s.store.Get(ctx, s.keys.token)
 	}
-	return s.examine(old, err)
+	return s.whole(ctx, old, err)
+}
+
+// whole is examine, but gives whoever may be writing the record some time, where
+// there was a session before.
+func (s *TokenSource) whole(ctx context.Context, raw []byte, err error) (v *session, why string, corrupt bool) {
+	const step = refusalPatience / 10
+	for waited := time.Duration(0); ; waited += step {
+		v, why, corrupt = s.examine(raw, err)
+		if !corrupt || !s.hadSession() || waited >= refusalPatience || pause(ctx, step) != nil {
+			return v, why, corrupt
+		}
+		raw, err = s.read(ctx)
+	}
 }
 
 // refreshable reports whether stored can be refreshed, as far as is known here.
 func (s *TokenSource) refreshable(stored *session) bool {
-	return stored.refreshable(s.rules.now().time()) && !s.isRetired(stored.refreshToken)
+	return stored.refreshable(s.rules.now().time()) && !s.isRetired(stored.refreshToken) && !s.isSpent(stored.refreshToken)
 }
 
 // A refresh is one attempt to replace the stored session by a newer one, alone
@@ -112,7 +135,7 @@ type refresh struct {
 	sends    int
 	result   *lease[*session] // what to publish
 	ours     bool             // result was obtained by this source, now or before
-	answered chan struct{}    // closed when result came from the service
+	answered chan struct{}    // closed when result came from the service, and is about to be saved
 }
 
 func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
@@ -194,11 +217,12 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		l = r.leaseStored(stored, seq)
 		r.remember(l)
 	}
+	seen := old
 	for reread := false; ; {
 		if r.fresh(l) {
 			r.result = l
 			if r.ours {
-				return stored.raw, nil
+				return r.merged(stored, old), nil
 			}
 			return nil, errUnchanged
 		}
@@ -207,10 +231,13 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		}
 		next, err := r.send(ctx, stored)
 		if err == nil {
-			r.spend(stored.refreshToken, next.refreshToken)
 			r.result, r.ours = r.lease(next, seq), true
-			close(r.answered)
-			return next.raw, nil
+			r.spend(stored.refreshToken, r.result)
+			record, err := r.replace(ctx, seen, next)
+			if err == nil {
+				close(r.answered)
+			}
+			return record, err
 		}
 		refused := isType(err, wire.TypeInvalidGrant, wire.TypeInvalidClient)
 		if newer := r.changedMeanwhile(ctx, stored, refused); newer != nil && !reread {
@@ -218,7 +245,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 			// was half written: go on from what is there now, once.
 			newLease := r.leaseStored(newer, seq)
 			if r.fresh(newLease) || !newer.sameGrant(stored) && r.sends < maxSends {
-				reread, stored, l = true, newer, newLease
+				reread, stored, l, seen = true, newer, newLease, newer.raw
 				r.ours = false
 				r.remember(l)
 				continue
@@ -228,6 +255,30 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 			return nil, r.giveUp(ctx, stored, l, err)
 		}
 	}
+}
+
+// replace returns what to save after a refresh gave next, where the record was
+// seen before. A tool that takes no lock may have signed in or out meanwhile:
+// that stands.
+func (r *refresh) replace(ctx context.Context, seen []byte, next *session) ([]byte, error) {
+	raw, err := r.read(ctx)
+	switch {
+	case bytes.Equal(raw, seen) || err != nil && !errors.Is(err, cache.ErrMiss):
+		raw = seen
+	case err == nil:
+		newer, _ := r.decode(raw)
+		if newer == nil || r.superseding(newer, false) != nil {
+			break
+		}
+		r.result, r.ours = r.leaseStored(newer, r.seq.Add(1)), false
+		r.remember(r.result)
+		return nil, errUnchanged
+	case !errors.Is(err, cache.ErrCorrupt):
+		r.result = nil
+		r.signedOut()
+		return nil, r.loginRequired("somebody signed out while the session was refreshed", nil)
+	}
+	return r.merged(next, raw), nil
 }
 
 // mayRefresh says why stored, whose lease is l, can't or should not be

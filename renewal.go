@@ -146,9 +146,16 @@ func (r *renewal[T]) get(ctx context.Context, by renewer[T]) (*lease[T], error) 
 			if err == nil {
 				l = next
 			}
+			r.used.Store(true) // whoever comes now has waited long enough
+			if r.current.Load() != l || r.rules.now().reached(l.expiresAt) {
+				continue // it ended meanwhile, or there is another
+			}
 			return l, nil
 		}
 		if l, err = call.Wait(ctx); err != nil {
+			if now := r.served(); now != nil {
+				return now, nil // from elsewhere, such as a sign-in
+			}
 			return nil, err
 		}
 		if !r.rules.now().reached(l.refreshAt) {
@@ -177,7 +184,7 @@ func (r *renewal[T]) next(ctx context.Context, by renewer[T]) (*lease[T], *fligh
 		return l, nil, waitNot, nil
 
 	case l != nil && !now.reached(l.expiresAt):
-		first := !r.used.Swap(true)
+		first := !r.used.Load()
 		if r.trouble.Load().lasts(now) || !r.startLocked(ctx, by) {
 			return l, nil, waitNot, nil
 		}
@@ -208,15 +215,15 @@ func (r *renewal[T]) startLocked(ctx context.Context, by renewer[T]) bool {
 	if !r.rules.begin() {
 		return false
 	}
-	cleared := r.cleared
+	cleared, present := r.cleared, r.current.Load()
 	r.calling.Store(true)
 	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
 		defer r.rules.calls.Done()
-		next, err := by.renew(ctx, r.current.Load())
+		next, err := by.renew(ctx, present)
 		if err == nil && r.rules.now().reached(next.expiresAt) {
 			err = errExpiredOnArrival
 		}
-		next, valid := r.end(next, err, cleared)
+		next, valid := r.end(present, next, err, cleared)
 		if err != nil && valid {
 			by.renewFailed(err)
 		}
@@ -225,9 +232,9 @@ func (r *renewal[T]) startLocked(ctx context.Context, by renewer[T]) bool {
 	return true
 }
 
-// end takes the outcome of a renew. It returns the lease that is present now,
-// and reports whether it is valid.
-func (r *renewal[T]) end(next *lease[T], err error, cleared int) (*lease[T], bool) {
+// end takes the outcome of a renew that began with the lease before. It returns
+// the lease that is present now, and reports whether it is valid.
+func (r *renewal[T]) end(before, next *lease[T], err error, cleared int) (*lease[T], bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if cleared != r.cleared {
@@ -235,13 +242,19 @@ func (r *renewal[T]) end(next *lease[T], err error, cleared int) (*lease[T], boo
 	}
 	r.call = nil
 	r.calling.Store(false)
+	if before != nil {
+		r.used.Store(true)
+	}
 	if err == nil {
 		return r.publishLocked(next), true
 	}
 	now := r.rules.now()
+	if l := r.current.Load(); l != before && l != nil && !now.reached(l.expiresAt) {
+		return l, true // from elsewhere: the failure is not about it
+	}
 	t := &trouble{failures: 1, failure: err}
-	if before := r.trouble.Load(); before != nil {
-		t.failures += before.failures
+	if last := r.trouble.Load(); last != nil {
+		t.failures += last.failures
 	}
 	l := r.current.Load()
 	if l != nil && !now.reached(l.expiresAt) {
@@ -345,7 +358,7 @@ func backoff(n int, most time.Duration, err error) time.Duration {
 	if n = max(n, 1); n < 6 {
 		d = min(d, firstBackoff<<(n-1))
 	}
-	if errors.Is(err, ErrLoginRequired) {
+	if errors.Is(err, ErrLoginRequired) && most == maxWaitingBackoff {
 		d = firstBackoff // a sign-in elsewhere should be seen soon
 	}
 	d -= rand.N(d / 2)

@@ -121,10 +121,11 @@ func (s *TokenSource) get(ctx context.Context) (*lease[*session], error) {
 	if err == nil || !s.cfg.LoginOnDemand || !errors.Is(err, ErrLoginRequired) {
 		return l, err
 	}
-	if err := s.Login(ctx); err != nil {
-		return nil, err
+	loginErr := s.Login(ctx)
+	if l, err = s.tokens.get(ctx, s); loginErr != nil && err != nil {
+		return nil, loginErr
 	}
-	return s.tokens.get(ctx, s)
+	return l, err // also where the session could not be saved
 }
 
 // Invalidate drops accessToken after a server refused it (HTTP 401), so that
@@ -232,6 +233,12 @@ func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 		l.refreshAt = now.add(left - lead(v.lifetime(), v.accessToken))
 	}
 	return l
+}
+
+func (s *TokenSource) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // usable reports whether l's token may be handed out.

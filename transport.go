@@ -82,9 +82,17 @@ func (t *bearerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return resp, nil
 	}
-	io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection is used again
-	resp.Body.Close()
+	resp.Body.Close() // unread: it may take as long as it likes
 	return t.base.RoundTrip(withBearer(again, l.value))
+}
+
+// CloseIdleConnections serves http.Client.CloseIdleConnections.
+func (t *bearerTransport) CloseIdleConnections() { closeIdle(t.base) }
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 func (t *bearerTransport) refuse(req *http.Request) error {
@@ -173,3 +181,6 @@ func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return resp, err
 }
+
+// CloseIdleConnections serves http.Client.CloseIdleConnections.
+func (t boundedTransport) CloseIdleConnections() { closeIdle(t.base) }
