@@ -81,7 +81,7 @@ func TestFigures(t *testing.T) {
 	})
 	s := w.start()
 	for name, value := range s.metrics() {
-		if value != 0 {
+		if value != 0 && !strings.HasPrefix(name, "go_") {
 			t.Errorf("%s is %v before anything happened", name, value)
 		}
 	}
@@ -95,6 +95,9 @@ func TestFigures(t *testing.T) {
 	s.get("/whoami")
 
 	got, figures := s.metrics(), s.figures()
+	if _, has := got["go_gc_heap_live_bytes"]; got["go_goroutines"] < 1 || !has { // 0 until the first collection
+		t.Errorf("there are %v goroutines, and live bytes: %v", got["go_goroutines"], has)
+	}
 	for name, want := range map[string]float64{
 		"awsoidc_identities":                                             3,
 		"awsoidc_hits_total":                                             2, // jane's credentials, when she came again
@@ -103,6 +106,7 @@ func TestFigures(t *testing.T) {
 		"awsoidc_refreshes_total":                                        0,
 		"awsoidc_adopted_total":                                          0,
 		"awsoidc_throttles_total":                                        0,
+		"awsoidc_limited_total":                                          0,
 		"awsoidc_failures_total":                                         2,
 		`awsoidc_requests_total{rung="exchange",outcome="ok"}`:           2,
 		`awsoidc_requests_total{rung="exchange",outcome="failed"}`:       1,
@@ -172,7 +176,7 @@ func TestPage(t *testing.T) {
 		t.Errorf("Content-Security-Policy is %q", policy)
 	}
 	figures := s.figures()
-	for _, name := range []string{"identities", "hits", "exchanges", "refreshes", "throttles", "adopted", "failures", "credentials"} {
+	for _, name := range []string{"identities", "hits", "exchanges", "refreshes", "throttles", "limited", "adopted", "failures", "credentials"} {
 		value, has := figures[name]
 		if want := fmt.Sprintf(`id="%s">%v</dd>`, name, value); !has || !strings.Contains(a.body, want) {
 			t.Errorf("%s is %v (there: %v), and the page has no %s", name, value, has, want)

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
+	runtimemetrics "runtime/metrics"
 	"slices"
 	"sync"
 	"time"
@@ -42,6 +44,9 @@ func newMetrics() *metrics {
 
 // observe is for awsoidc.ExchangerConfig.Observe.
 func (m *metrics) observe(e awsoidc.Event) {
+	if _, limited := errors.AsType[*awsoidc.LimitError](e.Err); limited {
+		return // it was not sent; awsoidc.Stats counts it
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.rungs[e.Rung]
@@ -96,6 +101,21 @@ func (m *metrics) write(w *bytes.Buffer, stats awsoidc.Stats) {
 	family(w, answers, "counter", "Answers to GET /whoami, by HTTP status.")
 	for _, status := range slices.Sorted(maps.Keys(m.answers)) {
 		fmt.Fprintf(w, "%s{status=\"%d\"} %d\n", answers, status, m.answers[status])
+	}
+	writeRuntime(w)
+}
+
+// writeRuntime writes what leaks would show in, under the names that
+// Prometheus's own client library has for it.
+func writeRuntime(w *bytes.Buffer) {
+	read := []runtimemetrics.Sample{{Name: "/sched/goroutines:goroutines"}, {Name: "/gc/heap/live:bytes"}}
+	runtimemetrics.Read(read)
+	for i, f := range []struct{ name, help string }{
+		{"go_goroutines", "Goroutines now."},
+		{"go_gc_heap_live_bytes", "Memory that the last garbage collection found in use."},
+	} {
+		family(w, f.name, "gauge", f.help)
+		fmt.Fprintf(w, "%s %d\n", f.name, read[i].Value.Uint64())
 	}
 }
 

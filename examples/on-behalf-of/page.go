@@ -30,6 +30,7 @@ func figuresOf(s awsoidc.Stats) []figure {
 		{"credentials", "Credentials", "Roles assumed on behalf of users.", s.Credentials, "awsoidc_credentials_total", "counter"},
 		{"adopted", "Adopted", "Tokens taken over from a shared store.", s.Adopted, "awsoidc_adopted_total", "counter"},
 		{"throttles", "Throttles", "Requests that AWS had too many of.", s.Throttles, "awsoidc_throttles_total", "counter"},
+		{"limited", "Limited", "Requests that were not sent, to keep within AWS's quotas.", s.Limited, "awsoidc_limited_total", "counter"},
 		{"failures", "Failures", "Requests that failed otherwise.", s.Failures, "awsoidc_failures_total", "counter"},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,45 @@ func TestManyUsers(t *testing.T) {
 	// them finds nothing.
 	if n := len(w.aws.secrets()); n < 5*users {
 		t.Errorf("only %d secrets are known", n)
+	}
+}
+
+// Whoever would have to wait too long for AWS's quotas is told to come later,
+// and AWS is not asked.
+func TestTooManyUsers(t *testing.T) {
+	w := newWorld(t)
+	s := w.start()
+	const users = 250 // in ten seconds there is room for about a hundred
+	var served, refused atomic.Int64
+	var wg sync.WaitGroup
+	for user := range users {
+		jwt := w.issuer.jwt(fmt.Sprint("user-", user), nil)
+		wg.Go(func() {
+			a := s.get("/whoami", "Bearer "+jwt)
+			if a.status == http.StatusOK {
+				served.Add(1)
+				return
+			}
+			refused.Add(1)
+			a.refuses(t, http.StatusServiceUnavailable)
+			if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || seconds < 2 {
+				t.Errorf("Retry-After is %q", a.header.Get("Retry-After"))
+			}
+		})
+	}
+	wg.Wait()
+	got := s.metrics()
+	for name, want := range map[string]int64{
+		"awsoidc_limited_total":                                    refused.Load(),
+		`awsoidc_requests_total{rung="exchange",outcome="ok"}`:     served.Load(),
+		`awsoidc_requests_total{rung="exchange",outcome="failed"}`: 0,
+	} {
+		if got[name] != float64(want) {
+			t.Errorf("%s is %v, want %d", name, got[name], want)
+		}
+	}
+	if served.Load() == 0 || refused.Load() == 0 {
+		t.Errorf("%d users were served, and %d not", served.Load(), refused.Load())
 	}
 }
 
