@@ -43,10 +43,12 @@ func (rec *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-gate.open
 	}
 	tee := &tee{ResponseWriter: w}
+	defer func() { // also where the handler breaks the connection
+		for _, found := range secret.FindAllStringSubmatch(tee.body.String(), -1) {
+			rec.add(found[1] + found[2])
+		}
+	}()
 	rec.handler.ServeHTTP(tee, r)
-	for _, found := range secret.FindAllStringSubmatch(tee.body.String(), -1) {
-		rec.add(found[1] + found[2])
-	}
 }
 
 func (rec *recorder) add(secret string) {
