@@ -11,10 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/oauth2"
 
+	"github.com/awsoidc/awsoidc/internal/flight"
 	"github.com/awsoidc/awsoidc/wire"
 )
 
@@ -23,15 +26,19 @@ import (
 // IDTokenOf, AccessTokenOf, SubjectToken, SubjectTokenOf or Code. The zero
 // Assertion shows nothing. Printing one, with any verb, shows no secret.
 //
-// What works once is sent once by an Exchanger, and by those who share its
-// Store: a code, and a JWT with a "jti", whatever came of it. After that only a
+// What works once is sent once by an Exchanger, and by those of the same
+// configuration who share its Store: a code, and a JWT with a "jti", whatever came of it. After that only a
 // new one helps. A JWT without a "jti" may be presented
 // again, as the service has it, until it expires or is refused.
 type Assertion struct {
 	grant string
 	fetch func(ctx context.Context) (wire.Secret, error)
+	code  *codeRequest // what goes with a code; a pointer, which no verb prints through
+}
 
-	redirectURI string // of a code
+// codeRequest is what the authorization request of a code had.
+type codeRequest struct {
+	redirectURI string
 	verifier    wire.Secret
 }
 
@@ -96,7 +103,7 @@ func SubjectTokenOf(src oauth2.TokenSource) Assertion {
 // the redirect URI and the PKCE verifier of the authorization request (RFC
 // 7636). That it is the Subject's can't be checked here.
 func Code(code, redirectURI, verifier string) Assertion {
-	return Assertion{grant: wire.GrantAuthorizationCode, fetch: constant(code), redirectURI: redirectURI, verifier: wire.Secret(verifier)}
+	return Assertion{grant: wire.GrantAuthorizationCode, fetch: constant(code), code: &codeRequest{redirectURI, wire.Secret(verifier)}}
 }
 
 // Format writes the grant, whatever the verb and flags.
@@ -152,7 +159,7 @@ type proof struct {
 // spentBy reports whether p must not be sent again after a request that ended
 // with err: it works once and may have, or it was refused.
 func (p *proof) spentBy(err error) bool {
-	return p.single && !unspent(err) || isType(err, wire.TypeInvalidGrant)
+	return !p.repeatable && (p.single && !unspent(err) || isType(err, wire.TypeInvalidGrant))
 }
 
 // input returns the request that exchanges the assertion's value.
@@ -164,20 +171,20 @@ func (a Assertion) input(application string, scopes []string, value wire.Secret)
 	case wire.GrantTokenExchange:
 		in.SubjectToken, in.SubjectTokenType = value, wire.TokenTypeAccessToken
 	case wire.GrantAuthorizationCode:
-		in.Code, in.RedirectURI, in.CodeVerifier = value, a.redirectURI, a.verifier
+		in.Code, in.RedirectURI, in.CodeVerifier = value, a.code.redirectURI, a.code.verifier
 	}
 	return in
 }
 
 // prove fetches and checks the assertion for the subject.
-func (a Assertion) prove(ctx context.Context, subject Subject, audiences []string, now time.Time) (*proof, error) {
+func (a Assertion) prove(ctx context.Context, sources *lingering, subject Subject, audiences []string, now time.Time) (*proof, error) {
 	if a.fetch == nil {
 		return nil, reauth("there is no assertion", nil)
 	}
 	const fetchTimeout = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	value, err := a.fetch(ctx)
+	value, err := sources.run(ctx, a.fetch)
 	if err != nil {
 		return nil, reauth("the assertion could not be had", &hiddenError{err})
 	}
@@ -226,9 +233,17 @@ func readClaims(token wire.Secret) (*claims, error) {
 	}
 	var c claims
 	var expires float64
+	if !utf8.Valid(raw) {
+		return nil, errors.New("is not in UTF-8")
+	}
 	for name, into := range map[string]any{"iss": &c.issuer, "sub": &c.subject, "jti": &c.id, "exp": &expires, "tid": &c.tenant} {
 		if raw, ok := members[name]; ok && json.Unmarshal(raw, into) != nil {
 			return nil, errors.New("has a claim " + name + " of another type than usual")
+		}
+	}
+	for _, text := range []string{c.issuer, c.subject, c.id, fmt.Sprint(c.tenant)} {
+		if strings.ContainsRune(text, utf8.RuneError) {
+			return nil, errors.New("has a claim with half a character, which different readers take for different ones")
 		}
 	}
 	if raw := members["aud"]; bytes.HasPrefix(raw, []byte(`"`)) { // RFC 7519 section 4.1.3
@@ -307,6 +322,26 @@ func mismatch(claim string) error {
 // reauth says why an identity's ladder ends here.
 func reauth(what string, cause error) *failure {
 	return &failure{kind: ErrReauthRequired, own: true, what: what, cause: cause, advice: "let the user sign in again, and pass the new token"}
+}
+
+// lingering bounds the token sources that do not end when they should: those
+// without a context can't be stopped.
+type lingering struct{ n atomic.Int32 }
+
+const maxLingering = 64
+
+// run returns what fetch does, or ctx's cause if that ends first. A fetch that
+// goes on has its goroutine to itself until it returns.
+func (l *lingering) run(ctx context.Context, fetch func(context.Context) (wire.Secret, error)) (wire.Secret, error) {
+	if l.n.Add(1) > maxLingering {
+		l.n.Add(-1)
+		return "", errors.New("too many token sources do not answer")
+	}
+	call := flight.Start(ctx, func(context.Context) (wire.Secret, error) {
+		defer l.n.Add(-1)
+		return fetch(ctx)
+	})
+	return call.Wait(ctx)
 }
 
 // hiddenError is an error of code that is not ours, which may show a token.

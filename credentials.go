@@ -201,7 +201,7 @@ func (i Identity) Credentials(role Role) *IdentityCredentials {
 // GetRoleCredentials). It sends nothing. The application needs the scope
 // sso:account:access.
 func (i Identity) RoleCredentials(accountID, roleName string) *IdentityCredentials {
-	return &IdentityCredentials{identity: i, assumable: assumable{portal: roleKey{accountID, roleName}}}
+	return &IdentityCredentials{identity: i, assumable: assumable{portal: roleKey{accountID, roleName}, viaPortal: true}}
 }
 
 // Retrieve returns valid credentials. Their Expires is when to ask again, which
@@ -263,7 +263,7 @@ func (c *IdentityCredentials) get(ctx context.Context) (*assumableRole, *lease[a
 			}
 		}
 	}
-	if c.portal == (roleKey{}) {
+	if !c.viaPortal {
 		if err := c.role.check(); err != nil {
 			return nil, nil, err
 		}
@@ -296,8 +296,9 @@ func (c *IdentityCredentials) assume(ctx context.Context, entry *entry, r *assum
 // An assumption obtains credentials of a role once. It implements renewer.
 type assumption struct {
 	*IdentityCredentials
-	entry *entry
-	began atomic.Bool
+	entry    *entry
+	began    atomic.Bool
+	prefetch bool // there are valid credentials
 }
 
 // renewFailed implements renewer.
@@ -313,48 +314,64 @@ func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials])
 	a.began.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
-	for again := false; ; again = true {
-		l, err := a.identity.obtain(ctx, a.entry)
-		if err != nil {
+	e := a.identity.exchanger
+	a.prefetch = present != nil && !e.rules.now().reached(present.expiresAt)
+	var dead error // why the token was replaced
+	for sends := 1; ; sends++ {
+		l, err := a.identity.obtain(ctx, a.entry, a.prefetch)
+		switch {
+		case err != nil && dead != nil:
+			return nil, dead
+		case err != nil:
 			return nil, err
+		case !a.viaPortal && l.value.identityContext == "":
+			return nil, &failure{kind: ErrConfig, what: "the service gave no identity context", retry: a.soon(denialPeriod),
+				advice: "give the application the scope sts:identity_context"}
 		}
-		e := a.identity.exchanger
-		budget := BudgetSTS
-		if a.portal != (roleKey{}) {
-			budget = BudgetPortal
-		}
-		event := Event{Rung: RungCredentials, Role: a.String()}
-		if err := a.identity.admit(ctx, event, budget, present != nil && !e.rules.now().reached(present.expiresAt)); err != nil {
-			return nil, err
-		}
-		start := e.rules.now()
-		credentials, err := a.fetch(ctx, l.value)
-		if a.entry.forgotten.Load() {
+		credentials, err := a.send(ctx, l.value)
+		switch {
+		case a.entry.forgotten.Load():
 			return nil, errForgotten
-		}
-		event.Duration = e.rules.now().since(start)
-		if err != nil {
-			event.Err = a.explain(err)
-		}
-		a.identity.observe(ctx, event)
-		if err == nil {
+		case err == nil:
 			return leaseCredentials(credentials, e.rules.now()), nil
-		}
-		e.throttled(budget, err)
-		if !isDeadToken(err) || again || !a.entry.tokens.lapse(func(t *exchanged) bool { return t.accessToken == l.value.accessToken }) {
+		case errors.Is(err, errNotAdmitted):
+			return nil, err
+		case isDeadToken(err) && dead == nil && a.entry.tokens.lapse(func(t *exchanged) bool { return t.accessToken == l.value.accessToken }):
+			dead = a.explain(err)
+		case sends >= maxSends || !isRetryable(ctx, err) || pause(ctx, resendDelay(sends, err)) != nil:
 			return nil, a.explain(err)
 		}
 	}
 }
 
-func (a *assumption) fetch(ctx context.Context, t *exchanged) (aws.Credentials, error) {
+// send asks for the credentials once.
+func (a *assumption) send(ctx context.Context, t *exchanged) (aws.Credentials, error) {
 	e := a.identity.exchanger
-	if a.portal != (roleKey{}) {
-		return e.portal.credentials(ctx, t.accessToken, a.portal, e.rules.now())
+	budget := BudgetSTS
+	if a.viaPortal {
+		budget = BudgetPortal
 	}
-	if t.identityContext == "" {
-		return aws.Credentials{}, &failure{kind: ErrConfig, what: "the service gave no identity context",
-			advice: "give the application the scope sts:identity_context"}
+	event := Event{Rung: RungCredentials, Role: a.String()}
+	if err := a.identity.admit(ctx, event, budget, a.prefetch); err != nil {
+		return aws.Credentials{}, err
+	}
+	start := e.rules.now()
+	credentials, err := a.fetch(ctx, t)
+	event.Duration = e.rules.now().since(start)
+	if err != nil {
+		event.Err = a.explain(err)
+	}
+	a.identity.observe(ctx, event)
+	e.throttled(budget, err)
+	return credentials, err
+}
+
+func (a *assumption) fetch(ctx context.Context, t *exchanged) (aws.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	e := a.identity.exchanger
+	if a.viaPortal {
+		return e.service.Load().portal.credentials(ctx, t.accessToken, a.portal, e.rules.now())
 	}
 	out, err := e.sts.AssumeRole(ctx, &sts.AssumeRoleInput{
 		RoleArn:         &a.role.ARN,
@@ -375,10 +392,21 @@ func (a *assumption) fetch(ctx context.Context, t *exchanged) (aws.Credentials, 
 
 // explain says what a refusal of the role means, and what to do.
 func (a *assumption) explain(err error) error {
-	retry := a.identity.exchanger.rules.now().time().Add(denialPeriod)
-	if a.portal != (roleKey{}) {
-		return a.portal.explain(err, ErrReauthRequired, "let the user sign in again")
+	if !a.viaPortal {
+		return explainSTS(a.role, err, a.soon(denialPeriod),
+			"check that the role's trust policy allows this program's own role sts:AssumeRole and sts:SetContext, that the role is not the program's own, and that the scope sts:identity_context is granted")
 	}
-	return explainSTS(a.role, err, retry,
-		"check that the role's trust policy allows this program's own role sts:AssumeRole and sts:SetContext, that the role is not the program's own, and that the scope sts:identity_context is granted")
+	f := a.portal.explain(err, ErrReauthRequired, "let the user sign in again")
+	switch {
+	case errors.Is(f, ErrThrottled):
+		f.retry = a.soon(throttlePeriod)
+	case status(err) >= 400 && status(err) < 500:
+		f.retry = a.soon(denialPeriod)
+	}
+	return f
+}
+
+// soon returns the time after d.
+func (a *assumption) soon(d time.Duration) time.Time {
+	return a.identity.exchanger.rules.now().time().Add(d)
 }

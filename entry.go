@@ -99,12 +99,13 @@ func (e *entry) hasRefreshToken() bool {
 // assumable is what a role of an identity is told apart by: one of STS, or one
 // of the portal.
 type assumable struct {
-	role   Role
-	portal roleKey
+	role      Role
+	portal    roleKey
+	viaPortal bool // the portal's
 }
 
 func (a assumable) String() string {
-	if a.role.ARN != "" {
+	if !a.viaPortal {
 		return a.role.ARN
 	}
 	return a.portal.accountID + "/" + a.portal.roleName

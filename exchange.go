@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,9 +19,14 @@ const (
 	// exchangeTimeout bounds one attempt to obtain an identity's tokens, the
 	// wait for the store included.
 	exchangeTimeout = lockHold
+	// storeTimeout bounds each wait for the store.
+	storeTimeout = 5 * time.Second
 	// shortLead is how long before its expiry a token is replaced that can't
 	// be refreshed: exchanges of assertions are scarce.
 	shortLead = 3 * time.Minute
+	// throttlePeriod is how long a throttle is remembered where the service does
+	// not say.
+	throttlePeriod = 5 * time.Second
 	// denialPeriod is how long a denial is remembered: it takes a person to
 	// change it.
 	denialPeriod = 30 * time.Second
@@ -43,7 +49,8 @@ type climb struct {
 	Identity
 	entry    *entry
 	began    atomic.Bool
-	prefetch bool        // there are valid tokens
+	prefetch bool        // there are valid tokens, or credentials
+	valid    bool        // the present tokens are
 	refused  bool        // a refresh token was
 	spent    []spentMark // in the store, and by this climb
 	changed  bool        // spent was
@@ -64,7 +71,8 @@ func (c *climb) renew(ctx context.Context, present *lease[*exchanged]) (*lease[*
 	var held *exchanged
 	if present != nil {
 		held = present.value
-		c.prefetch = !c.exchanger.rules.now().reached(present.expiresAt)
+		c.valid = !c.exchanger.rules.now().reached(present.expiresAt)
+		c.prefetch = c.prefetch || c.valid
 	}
 	var next *exchanged
 	var err error
@@ -84,23 +92,28 @@ func (c *climb) renew(ctx context.Context, present *lease[*exchanged]) (*lease[*
 func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) {
 	e := c.exchanger
 	key := e.key(c.subject)
-	if raw, err := e.cfg.Store.Get(ctx, key); err == nil {
-		if stored := decodeIdentity(raw, key).tokens; stored.after(held) && c.usable(stored, held == nil) {
+	if raw, err := e.readStore(ctx, key); err == nil {
+		record := decodeIdentity(raw, key)
+		held = record.without(held)
+		if stored := record.tokens; stored.after(held) && c.usable(stored, held == nil) {
 			c.observe(ctx, Event{Rung: RungStore})
 			return stored, nil
 		}
 	}
 	var next *exchanged
 	ran := false
-	err := e.cfg.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
+	var forgotten time.Time
+	err := e.updateStore(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
 		ran = true
 		record := decodeIdentity(old, key)
+		held, forgotten = record.without(held), record.forgotten
 		stored := record.tokens
 		if stored.after(held) && c.usable(stored, false) {
+			c.observe(ctx, Event{Rung: RungStore})
 			next = stored
 			return nil, errUnchanged
 		}
-		if err := cache.NotWritable(ctx); err != nil && held != nil && c.usable(held, true) {
+		if err := cache.NotWritable(ctx); err != nil && held != nil && c.valid {
 			return nil, fmt.Errorf("awsoidc: not renewed, because what comes could not be saved: %w", err)
 		}
 		c.spent = record.live(e.rules.now().time())
@@ -113,11 +126,14 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 		}
 		if next != nil {
 			stored = next
-		} else if stored != nil && c.refused {
+		} else if stored != nil && c.entry.isRetired(stored.refreshToken) {
 			stored = stored.withoutRefreshToken()
 		}
-		return (&identityRecord{stored, c.spent}).encode(key), err
+		return (&identityRecord{stored, c.spent, forgotten}).encode(key), err
 	})
+	if next != nil && errors.Is(err, cache.ErrLost) {
+		err = c.saveAgain(ctx, key, next)
+	}
 	switch {
 	case next != nil:
 		if err != nil && !errors.Is(err, errUnchanged) {
@@ -127,7 +143,7 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 	case ran:
 		return nil, err
 	}
-	if held != nil && c.usable(held, true) {
+	if held != nil && c.valid {
 		return nil, err
 	}
 	// A refresh token must not be sent without the exclusive right to it. An
@@ -138,6 +154,42 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 		return nil, &failure{what: "the store of identities can't be used, and no assertion was left", cause: err, advice: "see to the store"}
 	}
 	return next, exchangeErr
+}
+
+// saveAgain saves what was obtained, after exclusion was lost: unless somebody
+// else was faster.
+func (c *climb) saveAgain(ctx context.Context, key string, next *exchanged) error {
+	err := c.exchanger.updateStore(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
+		record := decodeIdentity(old, key)
+		if c.entry.forgotten.Load() || record.tokens != nil && record.tokens.n >= next.n {
+			return nil, errUnchanged
+		}
+		return (&identityRecord{next, c.spent, record.forgotten}).encode(key), nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
+}
+
+// readStore reads a record, or gives up.
+func (e *Exchanger) readStore(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return e.cfg.Store.Get(ctx, key)
+}
+
+// updateStore is the store's Update, with a bound for its wait.
+func (e *Exchanger) updateStore(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	bound := time.AfterFunc(storeTimeout, func() { cancel(context.DeadlineExceeded) })
+	defer bound.Stop()
+	return e.cfg.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
+		bound.Reset(lockHold)
+		defer bound.Reset(storeTimeout)
+		return fn(ctx, old)
+	})
 }
 
 // usable reports whether t is valid, and not due unless due says so.
@@ -215,7 +267,7 @@ func (c *climb) refresh(ctx context.Context, t *exchanged, n uint64) (*exchanged
 func (c *climb) exchange(ctx context.Context, before *exchanged) (*exchanged, error) {
 	e := c.exchanger
 	sentAt := e.rules.now().time()
-	p, err := c.assertion.prove(ctx, c.subject, e.cfg.Audiences, sentAt)
+	p, err := c.assertion.prove(ctx, &e.sources, c.subject, e.cfg.Audiences, sentAt)
 	if err != nil {
 		return nil, err
 	}
@@ -290,8 +342,11 @@ func (e *Exchanger) redirect(at *service, err error) *service {
 	if err != nil {
 		return nil
 	}
-	if home, _ := wire.EndpointFor(e.cfg.Region, false, false); home != e.cfg.Endpoints.OIDC {
+	home, _ := wire.EndpointFor(e.cfg.Region, false, false)
+	if home != e.cfg.Endpoints.OIDC {
 		regional = e.cfg.Endpoints.OIDC
+	} else if strings.TrimPrefix(home, "https://oidc."+e.cfg.Region) != strings.TrimPrefix(regional, "https://oidc."+answer.Region) {
+		return nil // another partition: other accounts, other credentials
 	}
 	if answer.Endpoint != "" && host(answer.Endpoint) != host(regional) {
 		return nil
@@ -310,7 +365,7 @@ func host(endpoint string) string {
 // unspent reports whether a request that failed with err was certainly not
 // looked at beyond its signature.
 func unspent(err error) bool {
-	if errors.Is(err, ErrThrottled) {
+	if errors.Is(err, errNotAdmitted) {
 		return true
 	}
 	if e, ok := errors.AsType[*wire.SendError](err); ok {
@@ -324,15 +379,15 @@ func unspent(err error) bool {
 // explain says what the service's answer means, and what to do. Spent says that
 // the assertion is not to be sent again.
 func (c *climb) explain(err error, spent bool) error {
-	if errors.Is(err, ErrThrottled) {
-		return err // it was not sent
+	if errors.Is(err, errNotAdmitted) {
+		return err
 	}
 	f := &failure{what: "no tokens for the identity", cause: err, advice: serviceAdvice(err)}
 	now := c.exchanger.rules.now().time()
 	answer, _ := errors.AsType[*wire.Error](err)
 	switch {
 	case spent && (answer == nil || mayResend(err)):
-		f.kind, f.own, f.what = ErrReauthRequired, true, "nobody knows whether the service took the assertion, which works once"
+		f.kind, f.what = ErrReauthRequired, "nobody knows whether the service took the assertion, which works once"
 		f.advice = "let the user sign in again, and pass the new token"
 	case answer == nil: // nobody answered
 	case isThrottle(err):
@@ -342,7 +397,7 @@ func (c *climb) explain(err error, spent bool) error {
 	case answer.Reason != "":
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)
 	case answer.Type == wire.TypeInvalidGrant:
-		f.kind, f.own, f.what = ErrReauthRequired, true, "the service does not take the assertion or the refresh token"
+		f.kind, f.what = ErrReauthRequired, "the service does not take the assertion or the refresh token"
 		f.advice = "let the user sign in again; if that does not help, check that its issuer and audience are those of the application's trusted token issuer, that Identity Center has a user with the mapped claim's value, and that it was not used before"
 	case answer.Type == wire.TypeAccessDenied || answer.StatusCode == 403:
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)

@@ -60,8 +60,18 @@ func (t *exchanged) oauth2() *oauth2.Token {
 // identityRecord is what is stored of one identity. Without tokens it keeps
 // assertions from being sent twice, also after Forget.
 type identityRecord struct {
-	tokens *exchanged
-	spent  []spentMark
+	tokens    *exchanged
+	spent     []spentMark
+	forgotten time.Time // what was issued before is not to be used; zero: never
+}
+
+// without returns held, what somebody has in memory, unless it was forgotten
+// since.
+func (r *identityRecord) without(held *exchanged) *exchanged {
+	if held != nil && !held.issuedAt.After(r.forgotten) {
+		return nil
+	}
+	return held
 }
 
 // spentMark tells an assertion that must not be sent again from others.
@@ -71,12 +81,12 @@ type spentMark struct {
 }
 
 // maxMarks bounds the marks of one identity.
-const maxMarks = 16
+const maxMarks = 64
 
 // live returns the marks that still matter.
 func (r *identityRecord) live(now time.Time) []spentMark {
 	marks := slices.DeleteFunc(slices.Clone(r.spent), func(m spentMark) bool {
-		return m.Until.Before(now.Add(-maxSkew)) || m.Until.Sub(now) > wire.MaxExpiresIn
+		return m.Until.Before(now.Add(-maxSkew))
 	})
 	return marks[max(0, len(marks)-maxMarks):]
 }
@@ -94,11 +104,12 @@ type storedIdentity struct {
 	IssuedAt        time.Time   `json:"issuedAt,omitzero"`
 	ExpiresAt       time.Time   `json:"expiresAt,omitzero"`
 	Spent           []spentMark `json:"spent,omitempty"`
+	Forgotten       time.Time   `json:"forgotten,omitzero"`
 }
 
 // encode returns what is stored under key, nil where there is nothing.
 func (r *identityRecord) encode(key string) []byte {
-	stored := storedIdentity{Key: key, Spent: r.spent}
+	stored := storedIdentity{Key: key, Spent: r.spent, Forgotten: r.forgotten.UTC()}
 	if t := r.tokens; t != nil {
 		stored = storedIdentity{
 			Key: key, N: t.n,
@@ -106,8 +117,9 @@ func (r *identityRecord) encode(key string) []byte {
 			IDToken: string(t.idToken), IdentityContext: string(t.identityContext),
 			Scope: t.scope, IssuedTokenType: t.issuedTokenType,
 			IssuedAt: t.issuedAt.UTC(), ExpiresAt: t.expiresAt.UTC(), Spent: r.spent,
+			Forgotten: r.forgotten.UTC(),
 		}
-	} else if len(r.spent) == 0 {
+	} else if len(r.spent) == 0 && r.forgotten.IsZero() {
 		return nil
 	}
 	raw, err := json.Marshal(stored)
@@ -123,7 +135,7 @@ func decodeIdentity(raw []byte, key string) (record identityRecord) {
 	if raw == nil || json.Unmarshal(raw, &s) != nil || s.Key != key {
 		return record
 	}
-	record.spent = s.Spent
+	record.spent, record.forgotten = s.Spent, s.Forgotten
 	lifetime := s.ExpiresAt.Sub(s.IssuedAt)
 	if !isToken(s.AccessToken) || lifetime <= 0 || lifetime > wire.MaxExpiresIn {
 		return record

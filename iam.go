@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -114,12 +115,12 @@ type Exchanger struct {
 	partition  string
 	http       *http.Client
 	sts        *sts.Client
-	portal     portal
 	rules      rules
 	service    atomic.Pointer[service]
 	identities identities
 	seq        atomic.Uint64 // orders what was obtained
 	spent      spentSet
+	sources    lingering
 	counters   *counters
 }
 
@@ -127,6 +128,7 @@ type Exchanger struct {
 type service struct {
 	region string
 	wire   *wire.Client
+	portal portal
 }
 
 const (
@@ -143,8 +145,7 @@ func NewExchanger(cfg ExchangerConfig) (*Exchanger, error) {
 	}
 	e := &Exchanger{cfg: cfg, partition: app.Partition, http: strictClient(cfg.HTTPClient), counters: newCounters()}
 	e.rules.clock, e.rules.foreground = newClock(cfg.Now), cfg.NoBackground
-	e.sts = sts.NewFromConfig(cfg.AWS)
-	e.portal = newPortal(cfg.Region, cfg.Endpoints.Portal, e.http)
+	e.sts = sts.NewFromConfig(cfg.AWS, func(o *sts.Options) { o.RetryMaxAttempts = 1 }) // each attempt counts towards the budget
 	e.service.Store(e.serviceIn(cfg.Region, cfg.Endpoints.OIDC))
 	e.identities.init(&cfg, &e.rules)
 	return e, nil
@@ -155,7 +156,7 @@ func (e *Exchanger) serviceIn(region, endpoint string) *service {
 		Endpoint:   endpoint,
 		HTTPClient: e.http,
 		Signer:     NewSigner(e.cfg.AWS.Credentials, region),
-	}}
+	}, newPortal(region, e.cfg.Endpoints.Portal, e.http, once)}
 }
 
 // complete checks c and fills in its defaults.
@@ -223,6 +224,10 @@ type Subject struct {
 
 func (s Subject) check() error {
 	const most = 2048
+	if text := s.Issuer + s.ID + s.Tenant; !utf8.ValidString(text) || strings.ContainsRune(text, utf8.RuneError) {
+		return &failure{kind: ErrConfig, what: "the Subject has half a character, which different readers take for different ones",
+			advice: "refuse such a token"}
+	}
 	if s.Issuer == "" || s.ID == "" || len(s.Issuer) > most || len(s.ID) > most || len(s.Tenant) > most {
 		return &failure{kind: ErrConfig, what: "the Subject can't be used",
 			advice: fmt.Sprintf("give the claims iss and sub of a verified token, of at most %d bytes each", most)}
@@ -240,11 +245,11 @@ func (e *Exchanger) Identity(subject Subject, assertion Assertion) Identity {
 // Forget drops all that is held for the subject, in memory and in the Store.
 // What is under way for it then ends with ErrReauthRequired and is not kept.
 // Credentials that callers have stay valid until they expire. Other processes
-// keep what they have in memory.
+// use what they have in memory until it is due.
 //
-// The Store keeps which assertions were used, so that none is sent again: no
-// secret, and only until they expire. An error says that the Store may still
-// hold more.
+// The Store keeps that the user was forgotten, so that no other process brings
+// it back, and which assertions were used, so that none is sent again: no
+// secret. An error says that the Store may still hold more.
 func (e *Exchanger) Forget(ctx context.Context, subject Subject) error {
 	if err := subject.check(); err != nil {
 		return err
@@ -254,10 +259,11 @@ func (e *Exchanger) Forget(ctx context.Context, subject Subject) error {
 		return nil
 	}
 	key := e.key(subject)
-	err := e.cfg.Store.Update(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
-		record := decodeIdentity(old, key)
-		return (&identityRecord{spent: record.live(e.rules.now().time())}).encode(key), nil
+	err := e.updateStore(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
+		record, now := decodeIdentity(old, key), e.rules.now().time()
+		return (&identityRecord{spent: record.live(now), forgotten: now}).encode(key), nil
 	})
+	e.identities.forget(subject) // whoever took it over from the store meanwhile
 	if err != nil {
 		return &failure{what: "what the store holds of an identity was not removed", cause: err, advice: "call Forget again"}
 	}
@@ -361,10 +367,7 @@ func (i Identity) getAnew(ctx context.Context) (*entry, *lease[*exchanged], erro
 		return nil, nil, err
 	}
 	defer release()
-	l, err := i.obtain(ctx, entry)
-	if err == nil && entry.forgotten.Load() {
-		err = errForgotten
-	}
+	l, err := i.obtain(ctx, entry, false)
 	return entry, l, err
 }
 
@@ -381,14 +384,20 @@ func (i Identity) acquire() (_ *entry, release func(), err error) {
 
 // maxJoins bounds how often a caller waits for others whose assertion turns out
 // to be no good, before it is told so itself.
-const maxJoins = 8
+const maxJoins = 64
 
 // obtain returns tokens from the ladder. Those who wait for each other share an
 // outcome, but not that somebody else had no good assertion.
-func (i Identity) obtain(ctx context.Context, entry *entry) (*lease[*exchanged], error) {
+func (i Identity) obtain(ctx context.Context, entry *entry, prefetch bool) (*lease[*exchanged], error) {
 	for waited := 0; ; waited++ {
-		c := &climb{Identity: i, entry: entry}
+		if entry.forgotten.Load() {
+			return nil, errForgotten
+		}
+		c := &climb{Identity: i, entry: entry, prefetch: prefetch}
 		l, err := entry.tokens.get(ctx, c)
+		if err == nil && entry.forgotten.Load() {
+			return nil, errForgotten
+		}
 		if err == nil || c.began.Load() || waited == maxJoins || !isCallersOwn(err) || ctx.Err() != nil {
 			return l, err
 		}

@@ -69,7 +69,7 @@ func TestExchangeErrors(t *testing.T) {
 		{"IAM denies the caller", idctest.Fault{Type: wire.TypeAccessDenied, Status: 403}, awsoidc.ErrAccessDenied, 1, 1, true},
 		{"KMS", idctest.Fault{Type: wire.TypeInvalidRequest, Reason: kms}, awsoidc.ErrAccessDenied, 1, 1, true},
 		{"invalid request", idctest.Fault{Type: wire.TypeInvalidRequest}, nil, 1, 1, true},
-		{"invalid grant", idctest.Fault{Type: wire.TypeInvalidGrant}, awsoidc.ErrReauthRequired, 1, 1, false},
+		{"invalid grant", idctest.Fault{Type: wire.TypeInvalidGrant}, awsoidc.ErrReauthRequired, 1, 1, true},
 		{"invalid client", idctest.Fault{Type: wire.TypeInvalidClient}, nil, 1, 1, true},
 		{"invalid scope", idctest.Fault{Type: wire.TypeInvalidScope}, nil, 1, 1, true},
 		{"unauthorized client", idctest.Fault{Type: wire.TypeUnauthorizedClient}, nil, 1, 1, true},
@@ -78,12 +78,12 @@ func TestExchangeErrors(t *testing.T) {
 		{"slow down", idctest.Fault{Type: wire.TypeSlowDown}, awsoidc.ErrThrottled, 3, 3, true},
 		{"429", idctest.Fault{Status: 429, Header: http.Header{"Retry-After": {"2"}}}, awsoidc.ErrThrottled, 3, 3, true},
 		{"expired token", idctest.Fault{Type: wire.TypeExpiredToken}, nil, 1, 1, true},
-		{"500", idctest.Fault{Type: wire.TypeInternalServer}, awsoidc.ErrReauthRequired, 1, 3, false},
-		{"503 of a proxy", idctest.Fault{Status: 503}, awsoidc.ErrReauthRequired, 1, 3, false},
-		{"reset before", idctest.Fault{ResetBefore: true}, awsoidc.ErrReauthRequired, 1, 3, false},
-		{"reset after", idctest.Fault{ResetAfter: true}, awsoidc.ErrReauthRequired, 1, 3, false},
-		{"hangs", idctest.Fault{Hang: true}, awsoidc.ErrReauthRequired, 1, 3, false},
-		{"garbage", idctest.Fault{Body: []byte("<html>")}, awsoidc.ErrReauthRequired, 1, 3, false},
+		{"500", idctest.Fault{Type: wire.TypeInternalServer}, awsoidc.ErrReauthRequired, 1, 3, true},
+		{"503 of a proxy", idctest.Fault{Status: 503}, awsoidc.ErrReauthRequired, 1, 3, true},
+		{"reset before", idctest.Fault{ResetBefore: true}, awsoidc.ErrReauthRequired, 1, 3, true},
+		{"reset after", idctest.Fault{ResetAfter: true}, awsoidc.ErrReauthRequired, 1, 3, true},
+		{"hangs", idctest.Fault{Hang: true}, awsoidc.ErrReauthRequired, 1, 3, true},
+		{"garbage", idctest.Fault{Body: []byte("<html>")}, awsoidc.ErrReauthRequired, 1, 3, true},
 	} {
 		always := test.fault
 		always.Times = idctest.Always
@@ -348,7 +348,7 @@ func TestRoleErrors(t *testing.T) {
 		"not a role":        {awsoidc.Role{ARN: "arn:aws:iam::123456789012:user/x"}, idctest.Fault{}, awsoidc.ErrConfig, 0},
 		"too long":          {awsoidc.Role{ARN: accessRole, Duration: 13 * time.Hour}, idctest.Fault{}, awsoidc.ErrConfig, 0},
 		"denied":            {awsoidc.Role{ARN: accessRole}, idctest.Fault{Times: idctest.Always, Type: "AccessDenied", Status: 403}, awsoidc.ErrAccessDenied, 1},
-		"session name":      {awsoidc.Role{ARN: accessRole, SessionName: "a b"}, idctest.Fault{}, nil, 1},
+		"session name":      {awsoidc.Role{ARN: accessRole, SessionName: "a b"}, idctest.Fault{}, awsoidc.ErrConfig, 0},
 		"malformed policy":  {awsoidc.Role{ARN: accessRole, Policy: "{"}, idctest.Fault{}, nil, 1},
 		"throttled for now": {awsoidc.Role{ARN: accessRole}, idctest.Fault{Times: idctest.Always, Type: "Throttling", Status: 400}, awsoidc.ErrThrottled, 3},
 	} {

@@ -3,6 +3,7 @@ package awsoidc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -71,7 +72,8 @@ const (
 // NewLimiter returns a Limiter for one of so many replicas that share the
 // quotas; below 1 means 1. Each budget is a token bucket that holds half a
 // second's worth. A throttle halves it, at most once a second; it is regained
-// in a minute.
+// in a minute. Where the service says when to come back, nothing is sent before,
+// for 5 minutes at most.
 func NewLimiter(rates Rates, replicas int) Limiter {
 	l := &limiter{buckets: map[Budget]*bucket{}}
 	for budget, r := range map[Budget][2]float64{
@@ -102,6 +104,7 @@ type bucket struct {
 	changed   time.Time // when limit was set last
 	throttled time.Time // when it was halved last
 	waiting   int       // callers in the foreground
+	notBefore time.Time // what the service asked for
 }
 
 // Wait implements Limiter.
@@ -134,12 +137,12 @@ func (b *bucket) reserve(prefetch bool) (time.Duration, *rate.Reservation) {
 	b.regain(now)
 	if prefetch {
 		// It leaves half of the bucket to those who wait for what they ask.
-		if free := b.tokens.TokensAt(now); b.waiting > 0 || free < 1 || free < float64(b.tokens.Burst())/2 {
+		if free := b.tokens.TokensAt(now); b.waiting > 0 || now.Before(b.notBefore) || free < 1 || free < float64(b.tokens.Burst())/2 {
 			return time.Second + rand.N(maxLimitWait), nil
 		}
 	}
 	r := b.tokens.ReserveN(now, 1)
-	delay := r.DelayFrom(now)
+	delay := max(r.DelayFrom(now), b.notBefore.Sub(now))
 	if delay > maxLimitWait {
 		r.CancelAt(now)
 		return delay, nil
@@ -169,7 +172,7 @@ func (b *bucket) setLimit(now time.Time, limit float64) {
 }
 
 // Throttled implements Limiter.
-func (l *limiter) Throttled(budget Budget, _ time.Duration) {
+func (l *limiter) Throttled(budget Budget, retryAfter time.Duration) {
 	b := l.buckets[budget]
 	if b == nil {
 		return
@@ -177,6 +180,9 @@ func (l *limiter) Throttled(budget Budget, _ time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
+	if until := now.Add(min(retryAfter, maxRetryAfter)); until.After(b.notBefore) {
+		b.notBefore = until
+	}
 	if now.Sub(b.throttled) < time.Second {
 		return // many requests under way meet one throttle
 	}
@@ -184,6 +190,9 @@ func (l *limiter) Throttled(budget Budget, _ time.Duration) {
 	b.regain(now)
 	b.setLimit(now, max(b.full*leastShare, b.limit/2))
 }
+
+// errNotAdmitted is wrapped by the errors of requests that were not sent.
+var errNotAdmitted = errors.New("nothing was sent")
 
 // admit waits for a budget on behalf of what ev describes. The error wraps
 // ErrThrottled.
@@ -194,7 +203,7 @@ func (i Identity) admit(ctx context.Context, ev Event, budget Budget, prefetch b
 		return nil
 	}
 	e.counters.limited.Add(1)
-	f := &failure{kind: ErrThrottled, cause: err, advice: "try again later"}
+	f := &failure{kind: ErrThrottled, own: prefetch, cause: fmt.Errorf("%w: %w", errNotAdmitted, err), advice: "try again later"}
 	if limit, ok := errors.AsType[*LimitError](err); ok {
 		f.retry, f.advice = limit.RetryAt, "try again then, or spread the work"
 	}

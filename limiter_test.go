@@ -217,7 +217,7 @@ func TestThrottlesReachTheLimiter(t *testing.T) {
 		if _, err := user.Credentials(awsoidc.Role{ARN: accessRole}).Retrieve(t.Context()); !errors.Is(err, awsoidc.ErrThrottled) {
 			t.Errorf("%v, want ErrThrottled", err)
 		}
-		if len(told.of) != 2 || told.of[0] != awsoidc.BudgetExchange || told.after[0] != 3*time.Second || told.of[1] != awsoidc.BudgetSTS {
+		if len(told.of) != 4 || told.of[0] != awsoidc.BudgetExchange || told.after[0] != 3*time.Second || told.of[1] != awsoidc.BudgetSTS {
 			t.Errorf("told of throttles %v %v", told.of, told.after)
 		}
 	})

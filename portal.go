@@ -23,13 +23,16 @@ type portal struct{ *sso.Client }
 
 // newPortal returns the portal of a region, at its own endpoint unless another
 // is given.
-func newPortal(region, endpoint string, client *http.Client) portal {
+func newPortal(region, endpoint string, client *http.Client, optFns ...func(*sso.Options)) portal {
 	options := sso.Options{Region: region, HTTPClient: client}
 	if endpoint != "" {
 		options.BaseEndpoint = &endpoint
 	}
-	return portal{sso.New(options)}
+	return portal{sso.New(options, optFns...)}
 }
+
+// once makes the SDK try once: its caller tries again.
+func once(o *sso.Options) { o.RetryMaxAttempts = 1 }
 
 // credentials asks for those of a role (operation GetRoleCredentials).
 func (p portal) credentials(ctx context.Context, accessToken wire.Secret, role roleKey, now instant) (aws.Credentials, error) {
@@ -69,7 +72,7 @@ func (k roleKey) String() string {
 
 // explain says what a refusal of the portal means, and what to do: where the
 // token was refused, it is an error of the given kind and advice.
-func (k roleKey) explain(err, unauthorized error, advice string) error {
+func (k roleKey) explain(err, unauthorized error, advice string) *failure {
 	f := &failure{
 		what:   "no credentials for " + k.String(),
 		cause:  err,

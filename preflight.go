@@ -3,6 +3,7 @@ package awsoidc
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +25,8 @@ import (
 func (e *Exchanger) Preflight(ctx context.Context, subject Subject, assertion Assertion, roles ...Role) error {
 	var found []error
 	if subject != (Subject{}) || assertion.fetch != nil {
-		p, err := assertion.prove(ctx, subject, e.cfg.Audiences, e.rules.now().time())
-		if err == nil && e.spent.has(p) {
+		p, err := assertion.prove(ctx, &e.sources, subject, e.cfg.Audiences, e.rules.now().time())
+		if err == nil && e.wasUsed(ctx, subject, p) {
 			err = errUsedBefore
 		}
 		found = append(found, subject.check(), err)
@@ -37,16 +38,20 @@ func (e *Exchanger) Preflight(ctx context.Context, subject Subject, assertion As
 }
 
 func (e *Exchanger) checkRoles(ctx context.Context, roles []Role) []error {
-	out, err := e.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return []error{explainSTS(Role{}, &sdkError{text: err.Error(), err: err}, time.Time{}, "check the credentials that this program itself runs with")}
-	}
-	account, own := assumedRole(aws.ToString(out.Arn))
 	var found []error
 	for _, r := range roles {
 		found = append(found, r.check())
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	out, err := e.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return append(found, explainSTS(Role{}, &sdkError{text: err.Error(), err: err}, time.Time{}, "check the credentials that this program itself runs with"))
+	}
+	account, own := assumedRole(aws.ToString(out.Arn))
+	for _, r := range roles {
 		if own == "" {
-			continue
+			break
 		}
 		if r.Duration > time.Hour {
 			found = append(found, badConfig("Role.Duration", r.Duration.String(), "give 1 hour at most: this program runs as a role itself", nil))
@@ -56,6 +61,18 @@ func (e *Exchanger) checkRoles(ctx context.Context, roles []Role) []error {
 		}
 	}
 	return found
+}
+
+// wasUsed reports whether an assertion was used, here or by those who share the
+// store.
+func (e *Exchanger) wasUsed(ctx context.Context, subject Subject, p *proof) bool {
+	if e.cfg.Store == nil || e.spent.has(p) {
+		return e.spent.has(p)
+	}
+	key := e.key(subject)
+	raw, err := e.readStore(ctx, key)
+	record := decodeIdentity(raw, key)
+	return err == nil && slices.ContainsFunc(record.spent, func(m spentMark) bool { return m.Print == p.print })
 }
 
 // assumedRole returns account and role name of the ARN of a role's session, or

@@ -1,11 +1,13 @@
 package awsoidc
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,10 +42,15 @@ const (
 	maxRoleDuration = 12 * time.Hour
 )
 
+const sessionNameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+=,.@-_"
+
 func (r Role) check() error {
 	a, err := arn.Parse(r.ARN)
 	if err != nil || a.Service != "iam" || len(a.Resource) < 6 || a.Resource[:5] != "role/" {
 		return badConfig("Role.ARN", r.ARN, "give the ARN of a role, arn:aws:iam::ACCOUNT:role/NAME", nil)
+	}
+	if n := len(r.SessionName); n != 0 && (n < 2 || n > 64 || strings.Trim(r.SessionName, sessionNameCharacters) != "") {
+		return badConfig("Role.SessionName", r.SessionName, "give 2 to 64 letters, digits and characters of +=,.@-_", nil)
 	}
 	if d := r.Duration; d != 0 && (d < minRoleDuration || d > maxRoleDuration) {
 		return badConfig("Role.Duration", d.String(), "give 15 minutes to 12 hours", nil)
@@ -125,7 +132,7 @@ func explainSTS(role Role, err error, until time.Time, denied string) error {
 		return f
 	}
 	if isSDKThrottle(err) {
-		f.kind, f.retry, f.advice = ErrThrottled, until, "STS is asked too often: try again later"
+		f.kind, f.retry, f.advice = ErrThrottled, until.Add(throttlePeriod-denialPeriod), "STS is asked too often: try again later"
 		return f
 	}
 	switch e.ErrorCode() {
@@ -139,6 +146,15 @@ func explainSTS(role Role, err error, until time.Time, denied string) error {
 		f.retry, f.advice = until, "enable STS in that region, or choose another"
 	}
 	return f
+}
+
+// isRetryable reports whether a request to STS or the portal may be sent again
+// after err, which does no harm there.
+func isRetryable(ctx context.Context, err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return ctx.Err() == nil // it was the attempt's own
+	}
+	return retry.NewStandard().IsErrorRetryable(err)
 }
 
 // isSDKThrottle reports whether a service that the SDK asked says that it is

@@ -3,7 +3,6 @@ package awsoidc_test
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -115,11 +114,6 @@ func TestLateFailureToSave(t *testing.T) {
 		}
 	})
 }
-
-type stalled struct{ end <-chan struct{} }
-
-func (s stalled) Read([]byte) (int, error) { <-s.end; return 0, io.EOF }
-func (s stalled) Close() error             { return nil }
 
 func TestCloseRaces(t *testing.T) {
 	for range 200 {

@@ -23,6 +23,7 @@ type WebIdentityCredentials struct {
 	role        Role
 	idToken     Assertion
 	sts         *sts.Client
+	sources     lingering
 	rules       rules
 	credentials renewal[aws.Credentials]
 }
@@ -112,7 +113,7 @@ func (w *WebIdentityCredentials) renewFailed(error) {}
 func (w *WebIdentityCredentials) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lease[aws.Credentials], error) {
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
-	token, err := w.idToken.fetch(ctx)
+	token, err := w.sources.run(ctx, w.idToken.fetch)
 	if err != nil {
 		return nil, reauth("the ID token could not be had", &hiddenError{err})
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
@@ -96,6 +97,9 @@ func subject(token *oidc.IDToken) (user awsoidc.Subject, err error) {
 	const longest = 255 // OpenID Connect Core 1.0 section 2
 	if token.Subject == "" || len(token.Subject) > longest || len(tenant.ID) > longest {
 		return user, fmt.Errorf("%w: it names no user", errBadToken)
+	}
+	if strings.ContainsRune(token.Issuer+token.Subject+tenant.ID, utf8.RuneError) { // as encoding/json reads what is not Unicode
+		return user, fmt.Errorf("%w: it has half a character", errBadToken)
 	}
 	return awsoidc.Subject{Issuer: token.Issuer, ID: token.Subject, Tenant: tenant.ID}, nil
 }
