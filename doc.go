@@ -143,8 +143,8 @@
 //
 //   - However many ask at the same time, there is one exchange for a user, and
 //     one request for each of their roles; and one exchange for all processes
-//     that share a Store. The failure of one caller's assertion is not shared
-//     with those who bring another.
+//     that share a Store. That one caller's assertion can't be used is not
+//     shared with those who bring another; what the service answered is.
 //   - What works once, a code or a JWT with a "jti", is not sent again once
 //     the service may have looked at it: not after [Exchanger.Forget], nor by
 //     others who share the Store. One that the service certainly did not look
@@ -155,7 +155,8 @@
 //     refused where it would be sent; a stored record names its key. Claims
 //     have a JWT refused, and select nothing.
 //   - A denial, or a setting that the service refuses, is remembered for 30 s:
-//     nobody asks again for that user, or that role of theirs, meanwhile.
+//     nobody asks again for that user, or that role of theirs, meanwhile. Other
+//     failures are remembered for some seconds, more each time.
 //   - [Exchanger.Forget] wins: what is under way for the user ends with
 //     ErrReauthRequired, and is not kept.
 //   - A [Limiter] keeps to AWS's quotas, by default to those of one process
@@ -177,7 +178,7 @@
 //     that was not verified lets anyone be anyone. Of a [Code] and a
 //     [SubjectToken] even that they are the Subject's can't be checked.
 //   - After Forget, credentials that were handed out work until they expire,
-//     and other processes keep what is in their memory.
+//     and other processes use what is in their memory until it is due.
 //
 // # Security
 //
