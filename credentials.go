@@ -303,7 +303,7 @@ type assumption struct {
 
 // renewFailed implements renewer.
 func (a *assumption) renewFailed(err error) {
-	if !isCallersOwn(err) {
+	if !isCallersOwn(err) && !errors.Is(err, ErrThrottled) {
 		a.identity.exchanger.warn("credentials of an identity not renewed; the present ones are still valid", a.identity.subject, err)
 	}
 }
