@@ -58,7 +58,7 @@ func BenchmarkProgramSize(b *testing.B) {
 		{"wire", "github.com/awsoidc/awsoidc/wire", `c := &wire.Client{Endpoint: os.Args[1]}
 			c.RegisterClient(context.Background(), nil); c.StartDeviceAuthorization(context.Background(), nil)
 			c.CreateToken(context.Background(), nil)`},
-		{"wire-signed", "github.com/awsoidc/awsoidc/wire", `c := &wire.Client{Endpoint: os.Args[1]}
+		{"wire-signed", `github.com/awsoidc/awsoidc"; "github.com/awsoidc/awsoidc/wire`, `c := &wire.Client{Endpoint: os.Args[1], Signer: awsoidc.NewSigner(nil, os.Args[1])}
 			c.RegisterClient(context.Background(), nil); c.StartDeviceAuthorization(context.Background(), nil)
 			c.CreateToken(context.Background(), nil); c.CreateTokenWithIAM(context.Background(), nil)`},
 		{"ssooidc", "github.com/aws/aws-sdk-go-v2/service/ssooidc", `c := ssooidc.New(ssooidc.Options{Region: os.Args[1]})
