@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -234,6 +235,35 @@ func TestCABundle(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", good+".none")
 	if err := login(); !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "AWS_CA_BUNDLE or ca_bundle: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What LoadDefaultConfig signs in with trusts the certificates of AWS_CA_BUNDLE,
+// and without it does not.
+func TestCABundleOfLoadDefaultConfig(t *testing.T) {
+	srv := idctest.New()
+	server := httptest.NewUnstartedServer(srv)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	home := newHome(t, ssoConfig)
+	saveSession(t, home, "corp", srv, "https://d-1234567890.awsapps.com/start")
+	t.Setenv("AWS_ENDPOINT_URL", server.URL)
+	retrieve := func() error {
+		cfg, err := profile.LoadDefaultConfig(t.Context(), config.WithSharedConfigProfile("dev"))
+		if err != nil {
+			return err
+		}
+		_, err = cfg.Credentials.Retrieve(t.Context())
+		return err
+	}
+	if err := retrieve(); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a certificate that nobody vouches for: %v", err)
+	}
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	t.Setenv("AWS_CA_BUNDLE", write(t, filepath.Join(home, "ca.pem"), string(block)))
+	if err := retrieve(); err != nil {
+		t.Errorf("with its certificate in AWS_CA_BUNDLE: %v", err)
 	}
 }
 
