@@ -63,6 +63,7 @@ type failure struct {
 	advice string    // what to do next
 	retry  time.Time // when to try again, where that is known
 	own    bool      // it is about what one caller brought
+	asked  bool      // which the service was asked about
 }
 
 func (e *failure) Error() string {

@@ -37,8 +37,9 @@ var (
 	errUsedBefore = reauth("the assertion was used before", nil)
 )
 
-// isCallersOwn reports whether err is about what one caller brought: it is
-// neither shared with others nor remembered.
+// isCallersOwn reports whether err is about what one caller brought: it is not
+// shared with others, and remembered only where the service was asked in vain
+// several times in a row.
 func isCallersOwn(err error) bool {
 	f, ok := errors.AsType[*failure](err)
 	return ok && f.own
@@ -397,7 +398,7 @@ func (c *climb) explain(err error, spent bool) error {
 	case answer.Reason != "":
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)
 	case answer.Type == wire.TypeInvalidGrant:
-		f.kind, f.what = ErrReauthRequired, "the service does not take the assertion or the refresh token"
+		f.kind, f.own, f.asked, f.what = ErrReauthRequired, true, true, "the service does not take the assertion or the refresh token"
 		f.advice = "let the user sign in again; if that does not help, check that its issuer and audience are those of the application's trusted token issuer, that Identity Center has a user with the mapped claim's value, and that it was not used before"
 	case answer.Type == wire.TypeAccessDenied || answer.StatusCode == 403:
 		f.kind, f.retry = ErrAccessDenied, now.Add(denialPeriod)

@@ -69,7 +69,7 @@ func TestExchangeErrors(t *testing.T) {
 		{"IAM denies the caller", idctest.Fault{Type: wire.TypeAccessDenied, Status: 403}, awsoidc.ErrAccessDenied, 1, 1, true},
 		{"KMS", idctest.Fault{Type: wire.TypeInvalidRequest, Reason: kms}, awsoidc.ErrAccessDenied, 1, 1, true},
 		{"invalid request", idctest.Fault{Type: wire.TypeInvalidRequest}, nil, 1, 1, true},
-		{"invalid grant", idctest.Fault{Type: wire.TypeInvalidGrant}, awsoidc.ErrReauthRequired, 1, 1, true},
+		{"invalid grant", idctest.Fault{Type: wire.TypeInvalidGrant}, awsoidc.ErrReauthRequired, 1, 1, false},
 		{"invalid client", idctest.Fault{Type: wire.TypeInvalidClient}, nil, 1, 1, true},
 		{"invalid scope", idctest.Fault{Type: wire.TypeInvalidScope}, nil, 1, 1, true},
 		{"unauthorized client", idctest.Fault{Type: wire.TypeUnauthorizedClient}, nil, 1, 1, true},

@@ -20,6 +20,9 @@ const (
 	firstBackoff      = time.Second
 	maxBackoff        = 30 * time.Second // while there is a valid value
 	maxWaitingBackoff = 5 * time.Second  // while there is none
+	// manyInVain is how many callers in a row the service is asked for in vain
+	// before others have to wait.
+	manyInVain = 3
 	// maxRetryAfter bounds how far a service's Retry-After is obeyed.
 	maxRetryAfter = 5 * time.Minute
 )
@@ -252,9 +255,12 @@ func (r *renewal[T]) end(before, next *lease[T], err error, cleared int) (*lease
 	if l := r.current.Load(); l != before && l != nil && !now.reached(l.expiresAt) {
 		return l, true // from elsewhere: the failure is not about it
 	}
-	t := &trouble{failures: 1, failure: err}
+	t := &trouble{failure: err}
 	if last := r.trouble.Load(); last != nil {
-		t.failures += last.failures
+		t.failures = last.failures
+	}
+	if !isCallersOwn(err) || wasAsked(err) {
+		t.failures++
 	}
 	l := r.current.Load()
 	if l != nil && !now.reached(l.expiresAt) {
@@ -373,11 +379,17 @@ func (t *trouble) lasts(now instant) bool { return t != nil && !now.reached(t.re
 
 // backoff returns when to try again after the last failure.
 func (t *trouble) backoff(now instant, most time.Duration) instant {
-	if most == maxWaitingBackoff && isCallersOwn(t.failure) {
+	if most == maxWaitingBackoff && isCallersOwn(t.failure) && (t.failures < manyInVain || !wasAsked(t.failure)) {
 		return now // the next caller may have what this one had not
 	}
 	if f, ok := errors.AsType[*failure](t.failure); ok && !f.retry.IsZero() {
 		return now.at(f.retry)
 	}
 	return now.add(backoff(t.failures, most, t.failure))
+}
+
+// wasAsked reports whether the service was asked about what one caller brought.
+func wasAsked(err error) bool {
+	f, ok := errors.AsType[*failure](err)
+	return ok && f.asked
 }
