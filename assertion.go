@@ -33,6 +33,7 @@ import (
 type Assertion struct {
 	grant string
 	fetch func(ctx context.Context) (wire.Secret, error)
+	raw   bool         // fetch has it at hand
 	code  *codeRequest // what goes with a code; a pointer, which no verb prints through
 }
 
@@ -47,7 +48,7 @@ type codeRequest struct {
 // the service does; the Subject it is given with must come from one that was
 // verified.
 func JWT(raw string) Assertion {
-	return Assertion{grant: wire.GrantJWTBearer, fetch: constant(raw)}
+	return Assertion{grant: wire.GrantJWTBearer, fetch: constant(raw), raw: true}
 }
 
 // JWTFunc is JWT of what f returns. f is called where the assertion is needed,
@@ -90,7 +91,7 @@ func AccessTokenOf(src oauth2.TokenSource) Assertion {
 // application, in whose audience this one is, for the token exchange grant (RFC
 // 8693). It is opaque: that it is the Subject's can't be checked here.
 func SubjectToken(raw string) Assertion {
-	return Assertion{grant: wire.GrantTokenExchange, fetch: constant(raw)}
+	return Assertion{grant: wire.GrantTokenExchange, fetch: constant(raw), raw: true}
 }
 
 // SubjectTokenOf is SubjectToken of the access token of what src returns. Where
@@ -103,7 +104,7 @@ func SubjectTokenOf(src oauth2.TokenSource) Assertion {
 // the redirect URI and the PKCE verifier of the authorization request (RFC
 // 7636). That it is the Subject's can't be checked here.
 func Code(code, redirectURI, verifier string) Assertion {
-	return Assertion{grant: wire.GrantAuthorizationCode, fetch: constant(code), code: &codeRequest{redirectURI, wire.Secret(verifier)}}
+	return Assertion{grant: wire.GrantAuthorizationCode, fetch: constant(code), raw: true, code: &codeRequest{redirectURI, wire.Secret(verifier)}}
 }
 
 // Format writes the grant, whatever the verb and flags.
@@ -184,7 +185,11 @@ func (a Assertion) prove(ctx context.Context, sources *lingering, subject Subjec
 	const fetchTimeout = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	value, err := sources.run(ctx, a.fetch)
+	fetch := func() (wire.Secret, error) { return sources.run(ctx, a.fetch) }
+	if a.raw {
+		fetch = func() (wire.Secret, error) { return a.fetch(ctx) }
+	}
+	value, err := fetch()
 	if err != nil {
 		return nil, reauth("the assertion could not be had", &hiddenError{err})
 	}
@@ -324,8 +329,8 @@ func reauth(what string, cause error) *failure {
 	return &failure{kind: ErrReauthRequired, own: true, what: what, cause: cause, advice: "let the user sign in again, and pass the new token"}
 }
 
-// lingering bounds the token sources that do not end when they should: those
-// without a context can't be stopped.
+// lingering counts the token sources that go on after nobody waits for them any
+// more: those without a context can't be stopped.
 type lingering struct{ n atomic.Int32 }
 
 const maxLingering = 64
@@ -333,15 +338,22 @@ const maxLingering = 64
 // run returns what fetch does, or ctx's cause if that ends first. A fetch that
 // goes on has its goroutine to itself until it returns.
 func (l *lingering) run(ctx context.Context, fetch func(context.Context) (wire.Secret, error)) (wire.Secret, error) {
-	if l.n.Add(1) > maxLingering {
-		l.n.Add(-1)
+	if l.n.Load() >= maxLingering {
 		return "", errors.New("too many token sources do not answer")
 	}
+	var ended atomic.Bool // by fetch or by who waits for it, the first
 	call := flight.Start(ctx, func(context.Context) (wire.Secret, error) {
-		defer l.n.Add(-1)
-		return fetch(ctx)
+		value, err := fetch(ctx)
+		if ended.Swap(true) {
+			l.n.Add(-1)
+		}
+		return value, err
 	})
-	return call.Wait(ctx)
+	value, err := call.Wait(ctx)
+	if err != nil && ctx.Err() != nil && !ended.Swap(true) {
+		l.n.Add(1)
+	}
+	return value, err
 }
 
 // hiddenError is an error of code that is not ours, which may show a token.

@@ -250,7 +250,10 @@ func (s *TokenSource) poll(ctx context.Context, reg *registration, deviceCode wi
 func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 	s.encode(v, nil)
 	s.tokens.publish(s.lease(v, s.seq.Add(1))) // for those who wait, perhaps for a refresh that holds the lock
+	s.clearRoles()
+	var replaced []byte
 	save := func(_ context.Context, old []byte) ([]byte, error) {
+		replaced = old
 		var others fields
 		if old != nil {
 			others, _ = parseFields(old)
@@ -270,8 +273,11 @@ func (s *TokenSource) saveSignIn(ctx context.Context, v *session) error {
 	}
 	s.mu.Lock()
 	s.latest.replace(l, err != nil, true)
+	s.latest.replaced = replaced
 	s.mu.Unlock()
-	s.tokens.publish(l)
+	if s.usable(l) {
+		s.tokens.publish(l)
+	}
 	s.clearRoles()
 	if err != nil {
 		return &failure{what: "signed in, but this process alone can use the session, which could not be saved", cause: err,

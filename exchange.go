@@ -132,8 +132,13 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 		}
 		return (&identityRecord{stored, c.spent, forgotten}).encode(key), err
 	})
-	if next != nil && errors.Is(err, cache.ErrLost) {
-		err = c.saveAgain(ctx, key, next)
+	if errors.Is(err, cache.ErrLost) && (next != nil || c.changed) {
+		if saveErr := c.saveAgain(ctx, key, next); next != nil {
+			err = saveErr
+		}
+	}
+	if errors.Is(err, errForgotten) {
+		return nil, errForgotten
 	}
 	switch {
 	case next != nil:
@@ -157,18 +162,27 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 	return next, exchangeErr
 }
 
-// saveAgain saves what was obtained, after exclusion was lost: unless somebody
-// else was faster.
+// saveAgain saves what was obtained, or nil, and what was spent, after exclusion
+// was lost: unless somebody else was faster, or forgot the user.
 func (c *climb) saveAgain(ctx context.Context, key string, next *exchanged) error {
-	err := c.exchanger.updateStore(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
+	e := c.exchanger
+	forgotten := false
+	err := e.updateStore(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
 		record := decodeIdentity(old, key)
-		if c.entry.forgotten.Load() || record.tokens != nil && record.tokens.n >= next.n {
-			return nil, errUnchanged
+		record.spent = record.live(e.rules.now().time())
+		for _, m := range c.spent {
+			if !slices.Contains(record.spent, m) {
+				record.spent = append(record.spent, m)
+			}
 		}
-		return (&identityRecord{next, c.spent, record.forgotten}).encode(key), nil
+		forgotten = next != nil && (c.entry.forgotten.Load() || record.without(next) == nil)
+		if next != nil && !forgotten && (record.tokens == nil || record.tokens.n < next.n) {
+			record.tokens = next
+		}
+		return record.encode(key), nil
 	})
-	if errors.Is(err, errUnchanged) {
-		return nil
+	if forgotten {
+		return errForgotten
 	}
 	return err
 }

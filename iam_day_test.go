@@ -115,6 +115,11 @@ func (d day) run(t *testing.T) []phase {
 		v := heap.Pop(&visits).(visit)
 		if len(restarts) > 0 && v.at >= restarts[0].at {
 			time.Sleep(time.Until(begin.Add(restarts[0].at)))
+			calls.Wait() // the process drains,
+			if err := ex.Close(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second) // and takes a second to start
 			if restarts[0].name == "store lost" {
 				store = newStore()
 			}

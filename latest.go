@@ -1,6 +1,7 @@
 package awsoidc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -17,6 +18,7 @@ type latest struct {
 	lease    *lease[*session] // nil: none
 	unsaved  bool             // it is not in the store, as far as is known
 	signedIn bool             // it came from a sign-in: no older record is newer
+	replaced []byte           // what the sign-in was to take the place of
 	warned   bool             // that it is unsaved
 	spent    []string         // fingerprints of the refresh tokens that this source exchanged for others
 	n        int              // how many were put in spent
@@ -54,7 +56,7 @@ func (l *latest) supersedes(stored *session, corrupt bool) bool {
 		return true
 	}
 	v := l.lease.value
-	olderOrSame := !stored.newerThan(v)
+	olderOrSame := !stored.newerThan(v) || l.signedIn && bytes.Equal(stored.raw, l.replaced)
 	return l.unsaved && olderOrSame && (l.signedIn || stored.refreshToken == v.refreshToken)
 }
 
@@ -88,11 +90,13 @@ func (s *TokenSource) isSpent(refreshToken wire.Secret) bool {
 	return s.latest.isSpent(refreshToken)
 }
 
-// signedOut forgets the latest session.
-func (s *TokenSource) signedOut() {
+// signedOut forgets the latest session, unless it is later.
+func (s *TokenSource) signedOut(seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.latest.lease, s.latest.unsaved = nil, false
+	if s.latest.lease != nil && s.latest.lease.seq <= seq {
+		s.latest.lease, s.latest.unsaved = nil, false
+	}
 }
 
 // remember makes l, which is saved, the latest session.
@@ -136,20 +140,25 @@ func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], cause
 // saveUnsaved saves what the store did not take before, if anything.
 func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 	s.mu.Lock()
-	saved, unsaved := s.latest.lease, s.latest.unsaved
+	saved, unsaved, signedIn := s.latest.lease, s.latest.unsaved, s.latest.signedIn
 	s.mu.Unlock()
 	if !unsaved {
 		return nil
 	}
+	var inPlace *session
 	err := s.update(ctx, func(ctx context.Context, old []byte) ([]byte, error) {
 		stored, _, corrupt := s.find(ctx, old)
 		l := s.superseding(stored, corrupt)
 		if l == nil {
+			inPlace = stored
 			return nil, errUnchanged // signed out, or in, elsewhere
 		}
 		saved = l
 		return s.merged(l.value, old), nil
 	})
+	if err == nil {
+		err = s.store.refused(s.keys.token)
+	}
 	if err != nil && !errors.Is(err, errUnchanged) {
 		return &failure{what: "the refreshed session was not saved and is lost", cause: err,
 			advice: "make " + s.place() + " writable and sign in again"}
@@ -158,6 +167,9 @@ func (s *TokenSource) saveUnsaved(ctx context.Context) error {
 	defer s.mu.Unlock()
 	if s.latest.lease == saved {
 		s.latest.unsaved, s.latest.warned = false, false
+	}
+	if signedIn && inPlace != nil && inPlace.accessToken != saved.value.accessToken {
+		return &failure{what: "the sign-in was not saved: there is another, later session in " + s.place(), advice: "sign in again if it is not the one you want"}
 	}
 	return nil
 }

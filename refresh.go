@@ -37,6 +37,8 @@ const (
 	saveGrace = 2 * time.Second
 	// readTimeout bounds the reading of a record without the lock.
 	readTimeout = 5 * time.Second
+	// recheckTimeout bounds the last look before a record is replaced.
+	recheckTimeout = 500 * time.Millisecond
 	// noteTimeout bounds the saving of a note about a failed refresh.
 	noteTimeout = 2 * time.Second
 )
@@ -58,6 +60,9 @@ func (s *TokenSource) renew(ctx context.Context, present *lease[*session]) (*lea
 	stored, why, corrupt := s.whole(ctx, raw, err)
 	if s.superseding(stored, corrupt) == nil {
 		if stored == nil {
+			if !corrupt {
+				s.signedOut(seq)
+			}
 			return nil, s.loginRequired(why, nil)
 		}
 		l := s.leaseStored(stored, seq)
@@ -89,8 +94,11 @@ func (s *TokenSource) read(ctx context.Context) ([]byte, error) {
 // examine returns the session in what the store's Get returned, or why there is
 // none, and whether that is because the record is corrupt.
 func (s *TokenSource) examine(raw []byte, err error) (_ *session, why string, corrupt bool) {
-	if errors.Is(err, cache.ErrCorrupt) {
+	switch {
+	case errors.Is(err, cache.ErrCorrupt):
 		return nil, s.place() + " is not readable JSON", true
+	case err != nil && !errors.Is(err, cache.ErrMiss):
+		return nil, s.place() + " can't be read", true
 	}
 	v, why := s.decode(raw)
 	return v, why, v == nil && raw != nil && !isSessionRecord(raw)
@@ -141,24 +149,31 @@ type refresh struct {
 func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
 	r.queued = r.rules.now().time()
 	r.answered = make(chan struct{})
-	updated := make(chan error, 1)
-	r.work.Go(func() { updated <- r.update(ctx, r.exclusive) })
+	type outcome struct {
+		lease *lease[*session]
+		err   error
+	}
+	done := make(chan outcome, 1)
+	r.work.Go(func() {
+		l, err := r.settle(ctx, r.update(ctx, r.exclusive))
+		done <- outcome{l, err}
+	})
 	select {
-	case err := <-updated:
-		return r.settle(ctx, err)
+	case o := <-done:
+		return o.lease, o.err
 	case <-r.answered:
 	}
 	grace := time.NewTimer(saveGrace)
 	defer grace.Stop()
 	select {
-	case err := <-updated:
-		return r.settle(ctx, err)
+	case o := <-done:
+		return o.lease, o.err
 	case <-grace.C:
 		// The store goes on trying to save it, with the lock held. Whoever
 		// needs the token need not wait for that.
 		r.work.Go(func() {
-			if l, err := r.settle(ctx, <-updated); err == nil && r.usable(l) {
-				r.tokens.publish(l)
+			if o := <-done; o.err == nil && r.usable(o.lease) {
+				r.tokens.publish(o.lease)
 			}
 		})
 		return r.result, nil
@@ -168,6 +183,8 @@ func (r *refresh) run(ctx context.Context) (*lease[*session], error) {
 // settle turns the outcome of the update into that of the refresh.
 func (r *refresh) settle(ctx context.Context, err error) (*lease[*session], error) {
 	switch {
+	case r.result != nil && (err == nil || errors.Is(err, errUnchanged)) && r.ours && r.store.refused(r.keys.token) != nil:
+		return r.keepUnsaved(ctx, r.result, r.store.refused(r.keys.token)), nil
 	case r.result != nil && (err == nil || errors.Is(err, errUnchanged)):
 		r.remember(r.result)
 		return r.result, nil
@@ -212,6 +229,9 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 	case l != nil:
 		stored, r.ours = l.value, true
 	case stored == nil:
+		if !corrupt {
+			r.signedOut(seq)
+		}
 		return nil, r.loginRequired(why, nil)
 	default:
 		l = r.leaseStored(stored, seq)
@@ -233,7 +253,7 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 		if err == nil {
 			r.result, r.ours = r.lease(next, seq), true
 			r.spend(stored.refreshToken, r.result)
-			record, err := r.replace(ctx, seen, next)
+			record, err := r.replace(ctx, stored, seen, next)
 			if err == nil {
 				close(r.answered)
 			}
@@ -257,28 +277,45 @@ func (r *refresh) exclusive(ctx context.Context, old []byte) ([]byte, error) {
 	}
 }
 
-// replace returns what to save after a refresh gave next, where the record was
-// seen before. A tool that takes no lock may have signed in or out meanwhile:
-// that stands.
-func (r *refresh) replace(ctx context.Context, seen []byte, next *session) ([]byte, error) {
-	raw, err := r.read(ctx)
+// replace returns what to save after a refresh of stored gave next, where the
+// record was seen before. A tool that takes no lock may have signed in or out
+// meanwhile: that stands, where it is certain.
+func (r *refresh) replace(ctx context.Context, stored *session, seen []byte, next *session) ([]byte, error) {
+	raw, err := r.recheck(ctx)
+	if bytes.Equal(raw, seen) || err != nil && !errors.Is(err, cache.ErrMiss) {
+		return r.merged(next, seen), nil
+	}
+	newer, _, corrupt := r.whole(ctx, raw, err)
 	switch {
-	case bytes.Equal(raw, seen) || err != nil && !errors.Is(err, cache.ErrMiss):
-		raw = seen
-	case err == nil:
-		newer, _ := r.decode(raw)
-		if newer == nil || r.superseding(newer, false) != nil {
+	case corrupt:
+	case newer == nil: // it is gone, or for another start URL
+		if r.superseding(nil, false) != nil {
 			break
 		}
-		r.result, r.ours = r.leaseStored(newer, r.seq.Add(1)), false
-		r.remember(r.result)
-		return nil, errUnchanged
-	case !errors.Is(err, cache.ErrCorrupt):
 		r.result = nil
-		r.signedOut()
+		r.signedOut(r.seq.Add(1))
 		return nil, r.loginRequired("somebody signed out while the session was refreshed", nil)
+	default:
+		l := r.leaseStored(newer, r.seq.Add(1))
+		if !newer.newerThan(stored) || r.isSpent(newer.refreshToken) || r.isRetired(newer.refreshToken) || !r.usable(l) {
+			break
+		}
+		r.result, r.ours = l, false
+		r.remember(l)
+		return nil, errUnchanged
 	}
 	return r.merged(next, raw), nil
+}
+
+// recheck reads the record once more, for a moment: others wait. That the store
+// became unsafe says nothing about the session.
+func (r *refresh) recheck(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, recheckTimeout)
+	defer cancel()
+	if r.store.inMemory(ctx, r.keys.token) {
+		return r.store.memory.Get(ctx, r.keys.token)
+	}
+	return r.store.Store.Get(ctx, r.keys.token)
 }
 
 // mayRefresh says why stored, whose lease is l, can't or should not be
