@@ -39,7 +39,8 @@ var (
 	// ErrThrottled means that a service is asked too often. RetryAt tells when
 	// to try again.
 	ErrThrottled = errors.New("awsoidc: too many requests")
-	// ErrConfig means that a Config can't be used as it is.
+	// ErrConfig means that a Config, or another argument, can't be used as it
+	// is, or that the service refuses the settings of an application.
 	ErrConfig = errors.New("awsoidc: invalid configuration")
 	// ErrClosed means that the TokenSource or the Exchanger was closed.
 	ErrClosed = errors.New("awsoidc: closed")

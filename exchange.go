@@ -19,8 +19,9 @@ const (
 	// exchangeTimeout bounds one attempt to obtain an identity's tokens, the
 	// wait for the store included.
 	exchangeTimeout = lockHold
-	// storeTimeout bounds each wait for the store.
-	storeTimeout = 5 * time.Second
+	// storeWait bounds the wait for the exclusive right to an identity's record:
+	// an assertion can serve instead.
+	storeWait = 5 * time.Second
 	// shortLead is how long before its expiry a token is replaced that can't
 	// be refreshed: exchanges of assertions are scarce.
 	shortLead = 3 * time.Minute
@@ -93,7 +94,7 @@ func (c *climb) renew(ctx context.Context, present *lease[*exchanged]) (*lease[*
 func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) {
 	e := c.exchanger
 	key := e.key(c.subject)
-	if raw, err := e.readStore(ctx, key); err == nil {
+	if raw, err := readWithin(ctx, e.cfg.Store, key); err == nil {
 		record := decodeIdentity(raw, key)
 		held = record.without(held)
 		if stored := record.tokens; stored.after(held) && c.usable(stored, held == nil) {
@@ -187,24 +188,9 @@ func (c *climb) saveAgain(ctx context.Context, key string, next *exchanged) erro
 	return err
 }
 
-// readStore reads a record, or gives up.
-func (e *Exchanger) readStore(ctx context.Context, key string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	return e.cfg.Store.Get(ctx, key)
-}
-
-// updateStore is the store's Update, with a bound for its wait.
+// updateStore is the store's Update, within bounds.
 func (e *Exchanger) updateStore(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	bound := time.AfterFunc(storeTimeout, func() { cancel(context.DeadlineExceeded) })
-	defer bound.Stop()
-	return e.cfg.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
-		bound.Reset(lockHold)
-		defer bound.Reset(storeTimeout)
-		return fn(ctx, old)
-	})
+	return updateWithin(ctx, e.cfg.Store, key, storeWait, fn)
 }
 
 // usable reports whether t is valid, and not due unless due says so.

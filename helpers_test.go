@@ -100,6 +100,15 @@ func issued(t *testing.T, srv *idctest.Server, options ...func(*awsoidc.Config))
 	return newSource(t, srv, append(options, withStore(putIssued(t, srv, t.TempDir())))...)
 }
 
+// inFolder returns a source that has read its session from a folder.
+func inFolder(t *testing.T, srv *idctest.Server) (*cache.Dir, *awsoidc.TokenSource) {
+	t.Helper()
+	dir := putIssued(t, srv, t.TempDir())
+	src := newSource(t, srv, withStore(dir))
+	bearer(t, src)
+	return dir, src
+}
+
 // putIssued puts a session of srv in a folder, where the AWS CLI has it.
 func putIssued(t *testing.T, srv *idctest.Server, dir string) *cache.Dir {
 	t.Helper()

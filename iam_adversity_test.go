@@ -450,38 +450,20 @@ func TestExchangerBesideAHungTokenSource(t *testing.T) {
 	})
 }
 
-// loseOnce is a store that loses exclusion after an update function ran, once.
-type loseOnce struct {
-	cache.Store
-	lose bool
-}
-
-func (s *loseOnce) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
-	lose := s.lose
-	s.lose = false
-	return s.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
-		record, err := fn(ctx, old)
-		if lose {
-			return nil, cache.ErrLost
-		}
-		return record, err
-	})
-}
-
 func TestExchangerSavesAgainWhatItLost(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
 		srv.JWTBearerRefreshTokens, srv.RotateRefreshTokens, srv.DetectReuse = true, true, true
 		srv.SessionLifetime = 90 * 24 * time.Hour
-		store := &loseOnce{Store: newLRU(t)}
+		store := &lostOnce{Store: newLRU(t)}
 		with := func(c *awsoidc.ExchangerConfig) { c.Store = store }
 		a, b := newExchanger(t, srv, with), newExchanger(t, srv, with)
-		store.lose = true
+		store.lost.Store(true)
 		first := fresh(jane)
 		accessToken(t, a.Identity(jane, first))
 		accessToken(t, b.Identity(jane, first))
 		time.Sleep(2 * time.Hour)
-		store.lose = true
+		store.lost.Store(true)
 		accessToken(t, a.Identity(jane, awsoidc.Assertion{}))
 		accessToken(t, b.Identity(jane, awsoidc.Assertion{}))
 		if srv.Replays() != 0 || srv.Reuses() != 0 || exchanges(srv) != 1 {

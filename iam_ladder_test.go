@@ -344,13 +344,13 @@ func TestRoleErrors(t *testing.T) {
 		want  error
 		asked int // how often STS is asked by 5 callers
 	}{
-		"no ARN":            {awsoidc.Role{}, idctest.Fault{}, awsoidc.ErrConfig, 0},
-		"not a role":        {awsoidc.Role{ARN: "arn:aws:iam::123456789012:user/x"}, idctest.Fault{}, awsoidc.ErrConfig, 0},
-		"too long":          {awsoidc.Role{ARN: accessRole, Duration: 13 * time.Hour}, idctest.Fault{}, awsoidc.ErrConfig, 0},
-		"denied":            {awsoidc.Role{ARN: accessRole}, idctest.Fault{Times: idctest.Always, Type: "AccessDenied", Status: 403}, awsoidc.ErrAccessDenied, 1},
-		"session name":      {awsoidc.Role{ARN: accessRole, SessionName: "a b"}, idctest.Fault{}, awsoidc.ErrConfig, 0},
-		"malformed policy":  {awsoidc.Role{ARN: accessRole, Policy: "{"}, idctest.Fault{}, nil, 1},
-		"throttled for now": {awsoidc.Role{ARN: accessRole}, idctest.Fault{Times: idctest.Always, Type: "Throttling", Status: 400}, awsoidc.ErrThrottled, 3},
+		"no ARN":           {awsoidc.Role{}, idctest.Fault{}, awsoidc.ErrConfig, 0},
+		"not a role":       {awsoidc.Role{ARN: "arn:aws:iam::123456789012:user/x"}, idctest.Fault{}, awsoidc.ErrConfig, 0},
+		"too long":         {awsoidc.Role{ARN: accessRole, Duration: 13 * time.Hour}, idctest.Fault{}, awsoidc.ErrConfig, 0},
+		"denied":           {awsoidc.Role{ARN: accessRole}, idctest.Fault{Times: idctest.Always, Type: "AccessDenied", Status: 403}, awsoidc.ErrAccessDenied, 1},
+		"session name":     {awsoidc.Role{ARN: accessRole, SessionName: "a b"}, idctest.Fault{}, awsoidc.ErrConfig, 0},
+		"malformed policy": {awsoidc.Role{ARN: accessRole, Policy: "{"}, idctest.Fault{}, nil, 1},
+		"throttled":        {awsoidc.Role{ARN: accessRole}, idctest.Fault{Times: idctest.Always, Type: "Throttling", Status: 400}, awsoidc.ErrThrottled, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T) {

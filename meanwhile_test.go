@@ -60,9 +60,7 @@ func TestManyAssertionsAtOnce(t *testing.T) {
 func TestUnsafeDuringRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		dir := putIssued(t, srv, t.TempDir())
-		src := newSource(t, srv, withStore(dir))
-		bearer(t, src)
+		dir, src := inFolder(t, srv)
 		time.Sleep(2 * time.Hour)
 		if err := midRefresh(srv, src, func() { os.Chmod(dir.Filename("corp"), 0o664) }); err != nil {
 			t.Errorf("the refreshed session was thrown away: %v", err)
@@ -93,19 +91,20 @@ func TestOlderRecordDuringRefresh(t *testing.T) {
 	})
 }
 
-type torn2 struct {
+// unreadable is a store whose sessions can't be read or written while bad is set.
+type unreadable struct {
 	cache.Store
 	bad atomic.Bool
 }
 
-func (s *torn2) Get(ctx context.Context, key string) ([]byte, error) {
+func (s *unreadable) Get(ctx context.Context, key string) ([]byte, error) {
 	if s.bad.Load() && isSession(key) {
 		return nil, errors.New("input/output error")
 	}
 	return s.Store.Get(ctx, key)
 }
 
-func (s *torn2) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
+func (s *unreadable) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
 	return s.Store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
 		if s.bad.Load() && isSession(key) {
 			old = []byte("{") // half written
@@ -117,7 +116,7 @@ func (s *torn2) Update(ctx context.Context, key string, fn func(context.Context,
 func TestReadErrorIsNotASignOut(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		bad := &torn2{Store: newLRU(t)}
+		bad := &unreadable{Store: newLRU(t)}
 		store := &hooked{Store: bad}
 		src := signedIn(t, srv, withStore(store))
 		time.Sleep(2 * time.Hour)
@@ -206,9 +205,7 @@ func TestCloseOfASignInInMemory(t *testing.T) {
 func TestForeignStartURLDuringRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		dir := putIssued(t, srv, t.TempDir())
-		src := newSource(t, srv, withStore(dir))
-		bearer(t, src)
+		dir, src := inFolder(t, srv)
 		time.Sleep(2 * time.Hour)
 		b, _ := json.Marshal(srv.Issue("sso:account:access"))
 		other := strings.Replace(string(b), "https://", "https://other-", 1)
@@ -223,9 +220,7 @@ func TestForeignStartURLDuringRefresh(t *testing.T) {
 func TestHalfWrittenSignInDuringRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		dir := putIssued(t, srv, t.TempDir())
-		src := newSource(t, srv, withStore(dir))
-		bearer(t, src)
+		dir, src := inFolder(t, srv)
 		time.Sleep(2 * time.Hour)
 		other, _ := json.Marshal(srv.Issue("sso:account:access")) // aws sso login
 		midRefresh(srv, src, func() {
@@ -292,9 +287,7 @@ func TestUnsavedSignInAndAForeignSignOut(t *testing.T) {
 func TestForeignExpiredRecordDuringRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		dir := putIssued(t, srv, t.TempDir())
-		src := newSource(t, srv, withStore(dir))
-		bearer(t, src)
+		dir, src := inFolder(t, srv)
 		other, _ := json.Marshal(srv.Issue("sso:account:access")) // its refresh token is good
 		time.Sleep(2 * time.Hour)
 		if err := midRefresh(srv, src, func() { os.WriteFile(dir.Filename("corp"), other, 0o600) }); err != nil {
@@ -306,9 +299,7 @@ func TestForeignExpiredRecordDuringRefresh(t *testing.T) {
 func TestRefusedRecordDuringRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		dir := putIssued(t, srv, t.TempDir())
-		src := newSource(t, srv, withStore(dir))
-		bearer(t, src)
+		dir, src := inFolder(t, srv)
 		dead, _ := os.ReadFile(dir.Filename("corp"))
 		srv.RevokeSessions()
 		time.Sleep(2 * time.Hour)
@@ -376,6 +367,8 @@ func TestRolesWhileASignInIsSaved(t *testing.T) {
 	})
 }
 
+// lostOnce is a store that loses exclusion once after an update function gave a
+// record, and then calls after.
 type lostOnce struct {
 	cache.Store
 	lost  atomic.Bool

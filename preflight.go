@@ -70,7 +70,7 @@ func (e *Exchanger) wasUsed(ctx context.Context, subject Subject, p *proof) bool
 		return e.spent.has(p)
 	}
 	key := e.key(subject)
-	raw, err := e.readStore(ctx, key)
+	raw, err := readWithin(ctx, e.cfg.Store, key)
 	record := decodeIdentity(raw, key)
 	return err == nil && slices.ContainsFunc(record.spent, func(m spentMark) bool { return m.Print == p.print })
 }

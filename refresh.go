@@ -41,11 +41,8 @@ const (
 	noteTimeout = 2 * time.Second
 )
 
-var (
-	errLockWait = fmt.Errorf("waited %v, or held the lock for %v", lockWait, lockHold)
-	// errUnchanged makes Update write nothing.
-	errUnchanged = errors.New("unchanged")
-)
+// errUnchanged makes Update write nothing.
+var errUnchanged = errors.New("unchanged")
 
 // renew implements renewer. Without a valid lease it takes any valid session of
 // the store; otherwise only one that is not due. Failing that it refreshes.
@@ -82,11 +79,9 @@ func (s *TokenSource) renewFailed(err error) {
 	s.warn("session not refreshed; the present token is still valid", err)
 }
 
-// read reads the session's record, or gives up.
+// read reads the session's record.
 func (s *TokenSource) read(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	return s.store.Get(ctx, s.keys.token)
+	return readWithin(ctx, s.store, s.keys.token)
 }
 
 // examine returns the session in what the store's Get returned, or why there is
@@ -203,19 +198,32 @@ func (s *TokenSource) update(ctx context.Context, fn func(ctx context.Context, o
 	return s.updateRecord(ctx, s.keys.token, fn)
 }
 
-// updateRecord is the store's Update, with bounds for each of its parts.
+// updateRecord is the store's Update, within bounds.
 func (s *TokenSource) updateRecord(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
+	return updateWithin(ctx, s.store, key, lockWait, fn)
+}
+
+// updateWithin is the store's Update, with bounds for each of its parts: the
+// wait for the exclusive right, fn, and the saving of what it returns.
+func updateWithin(ctx context.Context, store cache.Store, key string, wait time.Duration, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	bound := time.AfterFunc(lockWait, func() { cancel(errLockWait) })
+	bound := time.AfterFunc(wait, func() { cancel(fmt.Errorf("waited %v, or held the lock for %v", wait, lockHold)) })
 	defer bound.Stop()
-	return s.store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
+	return store.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
 		bound.Reset(lockHold)
 		ctx, cancel := context.WithTimeout(ctx, sendBudget)
 		defer cancel()
 		defer bound.Reset(saveTimeout)
 		return fn(ctx, old)
 	})
+}
+
+// readWithin is the store's Get, within readTimeout.
+func readWithin(ctx context.Context, store cache.Store, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return store.Get(ctx, key)
 }
 
 // exclusive runs with the exclusive right to the record old.

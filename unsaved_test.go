@@ -38,9 +38,7 @@ func TestDeadTokenAfterBriefWait(t *testing.T) {
 func TestForeignSignInDuringRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		dir := putIssued(t, srv, t.TempDir())
-		src := newSource(t, srv, withStore(dir))
-		bearer(t, src)
+		dir, src := inFolder(t, srv)
 		time.Sleep(45 * time.Minute)
 		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Latency: 3 * time.Second})
 		bearer(t, src) // starts the refresh
@@ -58,9 +56,7 @@ func TestForeignSignInDuringRefresh(t *testing.T) {
 func TestForeignSignOutDuringRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		dir := putIssued(t, srv, t.TempDir())
-		src := newSource(t, srv, withStore(dir))
-		bearer(t, src)
+		dir, src := inFolder(t, srv)
 		time.Sleep(45 * time.Minute)
 		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Latency: 3 * time.Second})
 		bearer(t, src)
