@@ -95,13 +95,26 @@ type Endpoints struct {
 type Grant int
 
 const (
-	// GrantAuto chooses a grant that suits where the program runs. At present
-	// that is always GrantDevice.
+	// GrantAuto lets the Prompter choose, if it is a GrantChooser; otherwise it
+	// is GrantDevice.
 	GrantAuto Grant = iota
 	// GrantDevice is the device authorization grant (RFC 8628): the person
 	// opens a URL on any device and compares a short code.
 	GrantDevice
+	// GrantAuthCode is the authorization code grant with PKCE (RFC 7636): the
+	// person approves in a browser on this machine, which hands the result to
+	// a listener on a loopback address (RFC 8252).
+	GrantAuthCode
 )
+
+// A GrantChooser is a Prompter that knows which grant suits the place where it
+// shows things. GrantAuto asks it at the beginning of each sign-in.
+type GrantChooser interface {
+	Prompter
+	// ChooseGrant returns GrantDevice or GrantAuthCode, and why, for the
+	// person: such as "this is an SSH session". It must not block.
+	ChooseGrant() (grant Grant, reason string)
+}
 
 // Prompter shows a person how to approve a sign-in.
 type Prompter interface {
@@ -120,12 +133,18 @@ func (f PromptFunc) Prompt(ctx context.Context, v Verification) (func(error), er
 	return nil, f(ctx, v)
 }
 
-// Verification is what a person needs to approve a device authorization
-// (RFC 8628 section 3.3). The URLs are https, or http on a loopback address.
+// Verification is what a person needs to approve a sign-in. The URLs are https,
+// or http on a loopback address.
 type Verification struct {
-	URI         string    // where to type the user code
-	URIComplete string    // the same with the code filled in; equal to URI where the service gave none
-	UserCode    string    // show it beside either URL, so that the person can compare it with the page
+	// Grant is GrantDevice (RFC 8628 section 3.3) or GrantAuthCode. With the
+	// latter the browser must run on this machine.
+	Grant Grant
+	// Reason is why GrantAuto took this grant; "" where the grant was given.
+	Reason string
+
+	URI         string    // where to type the user code; with GrantAuthCode where to approve
+	URIComplete string    // the same with the code filled in; equal to URI where there is none
+	UserCode    string    // show it beside either URL, so that the person can compare it with the page; "" with GrantAuthCode
 	ExpiresAt   time.Time // the person must be done by then
 	Session     string    // the session's name, or its start URL
 }
