@@ -51,6 +51,12 @@ type Config struct {
 	// and SDKs share.
 	Store cache.Store
 
+	// RoleStore keeps role credentials, so that processes that start one after
+	// another do not ask the portal each for its own: they hold secrets of AWS
+	// in plain text. nil keeps them in memory. Use a *cache.Dir of
+	// ~/.aws/cli/cache for what the AWS CLI keeps there.
+	RoleStore cache.Store
+
 	// Namespace separates tenants who share a Store. A *cache.Dir has no
 	// namespaces: there the AWS CLI's own names are used.
 	Namespace string

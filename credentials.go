@@ -30,7 +30,6 @@ const roleTimeout = lockWait + lockHold
 type RoleCredentials struct {
 	source      *TokenSource
 	role        roleKey
-	portal      portal
 	credentials renewal[aws.Credentials]
 }
 
@@ -44,7 +43,7 @@ func (s *TokenSource) RoleCredentials(accountID, roleName string) *RoleCredentia
 	if r := s.roles[key]; r != nil {
 		return r
 	}
-	r := &RoleCredentials{source: s, role: key, portal: newPortal(s.cfg.Region, s.cfg.Endpoints.Portal, s.http)}
+	r := &RoleCredentials{source: s, role: key}
 	r.credentials.rules = &s.rules
 	if !s.closed {
 		s.roles[key] = r
@@ -121,30 +120,29 @@ func (r *RoleCredentials) renewFailed(err error) {
 	r.source.warn("role credentials not refreshed; the present ones are still valid", err)
 }
 
-// renew implements renewer. A token that the portal refuses is dropped and
-// replaced, once.
+// renew implements renewer.
 func (r *RoleCredentials) renew(ctx context.Context, _ *lease[aws.Credentials]) (*lease[aws.Credentials], error) {
 	ctx, cancel := context.WithTimeout(ctx, roleTimeout)
 	defer cancel()
-	token, err := r.source.tokens.get(ctx, r.source)
+	if r.source.cfg.RoleStore != nil {
+		return r.renewShared(ctx)
+	}
+	c, _, err := r.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.portal.credentials(ctx, token.value.accessToken, r.role, r.source.rules.now())
-	if isUnauthorized(err) {
-		r.source.Invalidate(string(token.value.accessToken))
-		next, tokenErr := r.source.tokens.get(ctx, r.source)
-		if tokenErr != nil {
-			return nil, tokenErr
-		}
-		if next.value.accessToken != token.value.accessToken {
-			c, err = r.portal.credentials(ctx, next.value.accessToken, r.role, r.source.rules.now())
-		}
-	}
-	if err != nil {
-		return nil, r.role.explain(err, ErrLoginRequired, "to sign in, "+r.source.cfg.LoginHint)
-	}
 	return leaseCredentials(c, r.source.rules.now()), nil
+}
+
+// ask asks the portal for credentials, and returns the token with which it gave
+// them.
+func (r *RoleCredentials) ask(ctx context.Context) (c aws.Credentials, with wire.Secret, err error) {
+	err = r.source.askPortal(ctx, func(ctx context.Context, token wire.Secret) (err error) {
+		with = token
+		c, err = r.source.portal.credentials(ctx, token, r.role, r.source.rules.now())
+		return err
+	}, func(err error) error { return r.role.explain(err, ErrLoginRequired, r.source.toSignIn()) })
+	return c, with, err
 }
 
 // leaseCredentials computes when credentials are to be replaced.

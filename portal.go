@@ -73,22 +73,94 @@ func (k roleKey) String() string {
 // explain says what a refusal of the portal means, and what to do: where the
 // token was refused, it is an error of the given kind and advice.
 func (k roleKey) explain(err, unauthorized error, advice string) *failure {
-	f := &failure{
-		what:   "no credentials for " + k.String(),
-		cause:  err,
-		advice: "check the network, the region and the endpoint",
+	f := explainPortal("no credentials for "+k.String(), err, unauthorized, advice)
+	switch status(err) {
+	case http.StatusForbidden:
+		f.advice = "check the role's name and the account, and that the person is assigned to it"
+	case http.StatusBadRequest:
+		f.advice = "check the account, of 12 digits, and the role's name"
 	}
+	return f
+}
+
+// explainPortal is explain for any request to the portal.
+func explainPortal(what string, err, unauthorized error, advice string) *failure {
+	f := &failure{what: what, cause: err, advice: "check the network, the region and the endpoint"}
 	switch status(err) {
 	case http.StatusUnauthorized:
 		f.kind, f.advice = unauthorized, "the session was ended or belongs to another region; "+advice
 	case http.StatusForbidden:
-		f.kind, f.advice = ErrNotAssigned, "check the role's name and the account, and that the person is assigned to it"
-	case http.StatusBadRequest:
-		f.advice = "check the account, of 12 digits, and the role's name"
+		f.kind = ErrNotAssigned
 	case http.StatusTooManyRequests:
 		f.kind, f.advice = ErrThrottled, "the portal is asked too often: try again later"
 	}
 	return f
+}
+
+// The portal takes 20 requests a second. A source asks less often: others use
+// the portal too, and a burst must not add up to more within a second.
+const (
+	portalRate  = 15
+	portalBurst = 5
+)
+
+// portalSends bounds how often a request is sent. It may be sent again: all
+// that the portal is asked here is to read.
+const portalSends = 5
+
+// askPortal sends a request to the portal with the session's token. One that
+// the portal refuses is dropped and replaced, once.
+func (s *TokenSource) askPortal(ctx context.Context, send func(ctx context.Context, token wire.Secret) error, explain func(error) error) error {
+	l, err := s.tokens.get(ctx, s)
+	if err != nil {
+		return err
+	}
+	token := l.value.accessToken
+	err = s.sendToPortal(ctx, token, send)
+	if isUnauthorized(err) {
+		s.Invalidate(string(token))
+		if l, err := s.tokens.get(ctx, s); err != nil {
+			return err
+		} else if l.value.accessToken != token {
+			token = l.value.accessToken
+			if err := s.sendToPortal(ctx, token, send); err != nil {
+				return explain(err)
+			}
+			return nil
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		return explain(err)
+	}
+	return err
+}
+
+// sendToPortal sends a request within the portal's rate, and again where the
+// portal is asked too often or in trouble.
+func (s *TokenSource) sendToPortal(ctx context.Context, token wire.Secret, send func(context.Context, wire.Secret) error) error {
+	for sends := 1; ; sends++ {
+		if err := s.portalRate.Wait(ctx); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return &failure{kind: ErrThrottled, what: "too many requests to the portal wait already", advice: "ask for fewer things at the same time"}
+		}
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+			defer cancel()
+			return send(ctx, token)
+		}()
+		if err == nil {
+			return nil
+		}
+		if _, known := errors.AsType[*sdkError](err); !known {
+			err = &sdkError{text: wire.Redact(err.Error(), token), err: err}
+		}
+		again := isRetryable(ctx, err) && sends < maxSends || isSDKThrottle(err) && sends < portalSends
+		if !again || pause(ctx, resendDelay(sends, err)) != nil {
+			return err
+		}
+	}
 }
 
 // sdkError is an error of the SDK, without what its text should not show.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/smithy-go/auth/bearer"
 	"golang.org/x/oauth2"
+	"golang.org/x/time/rate"
 
 	"github.com/awsoidc/awsoidc/wire"
 )
@@ -31,11 +32,14 @@ type TokenSource struct {
 	store  *safeStore
 	http   *http.Client // for the service and the portal: refuses redirects, bounds answers
 	wire   *wire.Client
+	portal portal
 	logger *slog.Logger
 	rules  rules
 	tokens renewal[*session]
-	seq    atomic.Uint64  // orders the sessions read or obtained under the lock
-	work   sync.WaitGroup // goroutines that may outlive who waits for them: sign-ins, updates of the store
+	// portalRate is for all requests to the portal.
+	portalRate *rate.Limiter
+	seq        atomic.Uint64  // orders the sessions read or obtained under the lock
+	work       sync.WaitGroup // goroutines that may outlive who waits for them: sign-ins, updates of the store
 
 	mu         sync.Mutex  // guards the rest; never held while anything waits
 	retired    wire.Secret // a refresh token that the service refused
@@ -63,6 +67,8 @@ func New(cfg Config) (*TokenSource, error) {
 	}
 	s.store = newSafeStore(cfg.Store, s.warn)
 	s.wire = &wire.Client{Endpoint: cfg.Endpoints.OIDC, HTTPClient: s.http}
+	s.portal = newPortal(cfg.Region, cfg.Endpoints.Portal, s.http, once)
+	s.portalRate = rate.NewLimiter(portalRate, portalBurst)
 	s.rules.clock, s.rules.foreground = newClock(cfg.Now), cfg.NoBackground
 	s.tokens.rules = &s.rules
 	return s, nil
@@ -306,8 +312,11 @@ func (s *TokenSource) loginRequired(what string, cause error) error {
 	if cause == nil {
 		cause = s.store.refused(s.keys.token)
 	}
-	return &failure{kind: ErrLoginRequired, what: what, cause: cause, advice: "to sign in, " + s.cfg.LoginHint}
+	return &failure{kind: ErrLoginRequired, what: what, cause: cause, advice: s.toSignIn()}
 }
+
+// toSignIn tells a person how to sign in.
+func (s *TokenSource) toSignIn() string { return "to sign in, " + s.cfg.LoginHint }
 
 func (s *TokenSource) warn(msg string, err error) {
 	s.logger.LogAttrs(context.Background(), slog.LevelWarn, msg, slog.String("session", s.name()), slog.Any("error", err))

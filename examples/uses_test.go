@@ -94,9 +94,30 @@ func TestOAuth2Client(t *testing.T) {
 	m.run("oauth2-client", "-profile", "dev").failed("argument is missing", "-h shows how")
 }
 
+func TestAccounts(t *testing.T) {
+	m := newMachine(t, func(s *idctest.Server) {
+		s.Accounts = []idctest.Account{
+			{ID: "123456789012", Name: "Production", Email: "prod@example.com", Roles: []string{"ReadOnly", "Admin"}},
+			{ID: "210987654321", Name: "Te\x1b[31mst\n", Email: "test@example.com", Roles: []string{"Admin"}},
+		}
+	})
+	m.run("accounts", "-profile", "dev").failed("sign-in required", "login -profile dev")
+	m.signIn(time.Hour)
+	const want = "" +
+		"ACCOUNT       NAME        EMAIL             ROLE\n" +
+		"123456789012  Production  prod@example.com  ReadOnly\n" +
+		"123456789012  Production  prod@example.com  Admin\n" +
+		"210987654321  Te[31mst    test@example.com  Admin\n"
+	if r := m.run("accounts", "-profile", "bare").ok(); r.stdout != want || r.stderr != "" {
+		t.Errorf("wrote\n%sand %q, want\n%s", r.stdout, r.stderr, want)
+	}
+	m.idc.RevokeSessions()
+	m.run("accounts", "-profile", "dev").failed("sign-in required", "login -profile dev")
+}
+
 func TestHelp(t *testing.T) {
 	m := newMachine(t)
-	for _, name := range []string{"quickstart", "login", "token", "credential-process", "aws-config", "oauth2-client"} {
+	for _, name := range []string{"quickstart", "login", "token", "credential-process", "aws-config", "oauth2-client", "accounts"} {
 		r := m.run(name, "-h").ok()
 		if !strings.HasPrefix(r.stdout, "Usage: "+name+" ") || r.stderr != "" {
 			t.Errorf("%s -h wrote %q and %q", name, r.stdout, r.stderr)
