@@ -63,11 +63,15 @@ func (s *TokenSource) signInByDevice(ctx context.Context, reason string) error {
 }
 
 func (s *TokenSource) startDeviceAuthorization(ctx context.Context, reg *registration) (out *wire.StartDeviceAuthorizationOutput, err error) {
+	startURL, err := s.startURL(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = repeat(ctx, func(ctx context.Context) error {
 		out, err = s.wire.StartDeviceAuthorization(ctx, &wire.StartDeviceAuthorizationInput{
 			ClientID:     reg.clientID,
 			ClientSecret: reg.clientSecret,
-			StartURL:     s.cfg.StartURL,
+			StartURL:     startURL,
 		})
 		return err
 	})

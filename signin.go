@@ -184,6 +184,9 @@ func (s *TokenSource) codeExpired(cause error) error {
 
 // signInFailed explains what the service answered to a step of the sign-in.
 func (s *TokenSource) signInFailed(what string, err error) error {
+	if f, ok := err.(*failure); ok {
+		return f // explained already
+	}
 	f := &failure{what: what, cause: err, advice: serviceAdvice(err)}
 	switch {
 	case isType(err, wire.TypeAccessDenied):

@@ -59,7 +59,6 @@ func clients() []client {
 	for _, cli := range awsCLIs() {
 		c := client{name: "AWS CLI/" + cli.version, profiles: every, absent: cli.absent}
 		c.arn = func(h *host, s signIn) (string, error) {
-			os.RemoveAll(h.path(".aws/cli")) // where it keeps credentials
 			out, err := h.exec(h.proxied(), cli.path, "sts", "get-caller-identity", "--output", "json", "--profile", s.profile)
 			return arnIn(out, err)
 		}
@@ -87,6 +86,7 @@ func each(t *testing.T, s signIn, test func(t *testing.T, c client)) {
 // the session in the cache.
 func accepts(t *testing.T, h *host, c client, s signIn) {
 	t.Helper()
+	os.RemoveAll(h.path(".aws/cli")) // where the AWS CLI and ./examples/credential-process keep credentials
 	before := h.srv.Count(idctest.GetRoleCredentials).Succeeded
 	arn, err := c.arn(h, s)
 	if err != nil {

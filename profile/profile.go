@@ -50,6 +50,16 @@ type Options struct {
 	// Store keeps sessions instead of a folder; CacheDir is then not used.
 	Store cache.Store
 
+	// ShareRoles keeps role credentials in a folder, where the AWS CLI keeps its
+	// own, so that processes that start one after another do not ask the
+	// access portal each for theirs. It is for programs that end soon, such as
+	// a credential_process. The folder then holds secrets of AWS in plain
+	// text, as it does where the AWS CLI is used.
+	ShareRoles bool
+
+	// RoleCacheDir is that folder. "" means ~/.aws/cli/cache.
+	RoleCacheDir string
+
 	// HTTPClient sends all requests; AWS_CA_BUNDLE and ca_bundle are then not
 	// used. Redirects are refused whatever the client says. nil means a
 	// client of the library's own.
@@ -291,11 +301,19 @@ func (p *Profile) open(o Options) (*awsoidc.TokenSource, error) {
 	}
 	store := o.Store
 	if store == nil {
-		dir, err := openDir(o.CacheDir)
+		dir, err := openDir(o.CacheDir, "sso")
 		if err != nil {
 			return nil, err
 		}
 		store = dir
+	}
+	var roles cache.Store
+	if o.ShareRoles {
+		dir, err := openDir(o.RoleCacheDir, "cli")
+		if err != nil {
+			return nil, err
+		}
+		roles = dir
 	}
 	hint := o.LoginHint
 	switch {
@@ -314,6 +332,7 @@ func (p *Profile) open(o Options) (*awsoidc.TokenSource, error) {
 		Prompt:        o.Prompt,
 		LoginOnDemand: o.LoginOnDemand,
 		Store:         store,
+		RoleStore:     roles,
 		Endpoints:     p.Endpoints,
 		HTTPClient:    client,
 		Logger:        o.Logger,
@@ -327,15 +346,15 @@ func (p *Profile) open(o Options) (*awsoidc.TokenSource, error) {
 	return src, nil
 }
 
-// openDir opens a cache folder; "" means the one that the AWS CLI and SDKs
-// share, beside the default config file.
-func openDir(path string) (*cache.Dir, error) {
+// openDir opens a cache folder; "" means the one of that name that the AWS CLI
+// and SDKs share, beside the default config file.
+func openDir(path, name string) (*cache.Dir, error) {
 	if path == "" {
 		home := filepath.Dir(config.DefaultSharedConfigFilename())
 		if !filepath.IsAbs(home) {
-			return nil, badConfig("there is no home folder to keep sessions in: set HOME, or Options.CacheDir")
+			return nil, badConfig("there is no home folder to keep sessions in: set HOME, or Options.CacheDir and RoleCacheDir")
 		}
-		path = filepath.Join(home, "sso", "cache")
+		path = filepath.Join(home, name, "cache")
 	}
 	return cache.NewDir(path)
 }

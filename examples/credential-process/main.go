@@ -41,9 +41,10 @@ type output struct {
 
 func printCredentials(ctx context.Context, name string) error {
 	src, role, err := profile.OpenRole(ctx, profile.Options{
-		Profile:   name,
-		LoginHint: "run: " + program.LoginCommand(name),
-		Logger:    program.Logger(),
+		Profile:    name,
+		ShareRoles: true, // a tool may start this program a hundred times
+		LoginHint:  "run: " + program.LoginCommand(name),
+		Logger:     program.Logger(),
 	})
 	if err != nil {
 		return err
