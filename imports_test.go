@@ -32,7 +32,8 @@ func TestImports(t *testing.T) {
 		},
 		"/prompt": {
 			module, module + "/wire", module + "/cache", module + "/internal/",
-			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", "golang.org/x/time", oauth2, smithy, sdk, "github.com/cli/browser",
+			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", "golang.org/x/time", oauth2, smithy, sdk,
+			"github.com/cli/browser", "golang.org/x/term", "rsc.io/qr",
 		},
 		"/profile": {
 			module, module + "/wire", module + "/cache", module + "/internal/",

@@ -19,7 +19,7 @@ func TestLogin(t *testing.T) {
 	page := m.page(r.stdout)
 	code := page.Query().Get("user_code")
 	for _, want := range []string{
-		"device grant: it is the only one", page.String(), strings.Join(strings.Split(code, ""), " "),
+		"Using the device grant: no browser is to be opened.\n", page.String(), strings.Join(strings.Split(code, ""), " "),
 		"Or type " + code, "valid for 10 minutes", "Signed in to corp.\n",
 	} {
 		if !strings.Contains(r.stderr, want) {

@@ -8,19 +8,18 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/awsoidc/awsoidc"
-	"github.com/awsoidc/awsoidc/wire"
 )
 
-// A Prompter writes what a person needs to approve a sign-in, and that it
-// succeeded. It is an awsoidc.Prompter. Its fields must not change once it is in
+// A Prompter writes what a person needs to approve a sign-in, and how it
+// ended. It is an awsoidc.GrantChooser. Its fields must not change once it is in
 // use; its methods are safe for concurrent use.
 type Prompter struct {
 	// OpenURL opens a URL in the person's browser, such as OpenBrowser does.
 	// It runs in a goroutine of its own, which ends when it returns. If it
-	// fails, the person is told to open the URL. nil opens nothing.
+	// fails, the person is told to open the URL. nil opens nothing, and makes
+	// ChooseGrant choose the device grant.
 	OpenURL func(url string) error
 
 	// URLs, unless nil, receives the URL alone on a line as soon as it is
@@ -28,25 +27,31 @@ type Prompter struct {
 	// programs that read it.
 	URLs io.Writer
 
-	mu sync.Mutex // held while anything is written
-	w  io.Writer
+	mu   sync.Mutex // held while anything is written
+	line string     // what the live line shows; guarded by mu
+	w    io.Writer
+	at   *surroundings // nil: those of w
 }
 
 // Terminal returns a Prompter that writes to w, usually os.Stderr. It opens no
-// browser unless OpenURL is set.
+// browser unless OpenURL is set. Where w is no terminal it gets text alone:
+// no QR code, no live line, and no control characters.
 func Terminal(w io.Writer) *Prompter { return &Prompter{w: w} }
 
-// Prompt shows v and returns at once. The function that it returns writes one
-// line where it is given nil: that the person is signed in. A failure is left
-// to the caller of Login, who is given it as well. The error is that of a
-// writer, or says that a URL of v is neither https nor http on a loopback
-// address; then nothing was shown.
-func (p *Prompter) Prompt(_ context.Context, v awsoidc.Verification) (finish func(error), err error) {
-	complete := v.URIComplete
-	if complete == "" {
-		complete = v.URI
+// Prompt shows v and returns at once. On a terminal a live line says how much
+// time is left, until the function that Prompt returns is called or ctx ends.
+//
+// The function that it returns writes that the person is signed in, where it is
+// given nil. Otherwise it puts the reason in few words in place of the live
+// line; where there is none it writes nothing, because the caller of Login is
+// given the failure as well. The error of Prompt is that of a writer, or says
+// that a URL of v is neither https nor http on a loopback address; then nothing
+// was shown.
+func (p *Prompter) Prompt(ctx context.Context, v awsoidc.Verification) (finish func(error), err error) {
+	if v.URIComplete == "" {
+		v.URIComplete = v.URI
 	}
-	for _, u := range []string{v.URI, complete} {
+	for _, u := range []string{v.URI, v.URIComplete} {
 		if !isWebURL(u) {
 			return nil, errors.New("prompt: the service's URL for the sign-in is neither https nor http on a loopback address, and is not shown; check the endpoint")
 		}
@@ -54,49 +59,65 @@ func (p *Prompter) Prompt(_ context.Context, v awsoidc.Verification) (finish fun
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.URLs != nil {
-		if _, err := io.WriteString(p.URLs, complete+"\n"); err != nil {
+		if _, err := io.WriteString(p.URLs, v.URIComplete+"\n"); err != nil {
 			return nil, fmt.Errorf("prompt: the URL could not be written: %w", err)
 		}
 	}
-	if err := p.writeLocked(p.text(v, complete)); err != nil {
+	if err := p.writeLocked(p.text(v)); err != nil {
 		return nil, err
 	}
-	finished := p.open(complete)
+	a := &asking{done: make(chan struct{})}
+	if p.surroundings().live() {
+		p.drawLocked(waiting(v.ExpiresAt))
+		go p.keepLive(ctx, a, v.ExpiresAt)
+	}
+	p.open(a, v.URIComplete)
 	session := clean(v.Session)
-	return func(err error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		*finished = true
-		if err == nil {
-			p.writeLocked("Signed in to " + session + ".\n") // nobody is left to tell of a failure
-		}
-	}, nil
+	return func(err error) { p.finish(a, session, err) }, nil
 }
 
-func (p *Prompter) text(v awsoidc.Verification, complete string) string {
-	var b strings.Builder
-	code := clean(v.UserCode)
-	fmt.Fprintf(&b, "To sign in to %s, approve this code in a browser:\n\n", clean(v.Session))
-	fmt.Fprintf(&b, "    %s\n\n", spaced(code))
-	if p.OpenURL != nil {
-		b.WriteString("A browser should open. If none does, open this on any device:\n\n")
-	} else {
-		b.WriteString("Open this on any device:\n\n")
-	}
-	fmt.Fprintf(&b, "    %s\n\n", complete)
-	if complete != v.URI {
-		fmt.Fprintf(&b, "Or type %s at %s\n", code, v.URI)
-	}
-	fmt.Fprintf(&b, "Approve only if the page shows the same code. It is valid for %s.\n", validity(time.Until(v.ExpiresAt)))
-	return b.String()
+// asking is one sign-in that is shown.
+type asking struct {
+	finished bool          // the person needs no more advice; guarded by Prompter.mu
+	done     chan struct{} // closed when finished
 }
 
-// open starts the browser, if there is to be one. Set the value that it
-// returns, under p.mu, once the person needs no more advice.
-func (p *Prompter) open(url string) (finished *bool) {
-	finished = new(bool)
+// finish ends what Prompt began.
+func (p *Prompter) finish(a *asking, session string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.finished {
+		return
+	}
+	a.finished = true
+	close(a.done)
+	live := p.line != ""
+	p.drawLocked("")
+	switch {
+	case err == nil:
+		p.writeLocked(wrap("Signed in to "+session+".", p.width())) // nobody is left to tell of a failure
+	case live:
+		p.writeLocked(outcome(err) + "\n")
+	}
+}
+
+// outcome is a failed sign-in in few words.
+func outcome(err error) string {
+	switch {
+	case errors.Is(err, awsoidc.ErrAccessDenied):
+		return "The sign-in was refused."
+	case errors.Is(err, awsoidc.ErrCodeExpired):
+		return "Nobody approved in time."
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, awsoidc.ErrClosed):
+		return "No longer waiting."
+	}
+	return "The sign-in failed."
+}
+
+// open starts the browser, if there is to be one.
+func (p *Prompter) open(a *asking, url string) {
 	if p.OpenURL == nil {
-		return finished
+		return
 	}
 	go func() {
 		if p.OpenURL(url) == nil {
@@ -104,59 +125,70 @@ func (p *Prompter) open(url string) (finished *bool) {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if !*finished {
-			p.writeLocked("No browser could be opened here: open the URL above yourself.\n")
+		if !a.finished {
+			p.writeLocked(wrap("No browser could be opened here: open the URL above yourself.", p.width()))
 		}
 	}()
-	return finished
 }
 
-// writeLocked writes text in one call. p.mu must be held.
+// keepLive draws the live line each second.
+func (p *Prompter) keepLive(ctx context.Context, a *asking, end time.Time) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.done:
+			return
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		if !a.finished {
+			p.drawLocked(waiting(end))
+		}
+		p.mu.Unlock()
+	}
+}
+
+// waiting is the text of the live line.
+func waiting(end time.Time) string {
+	left := max(time.Until(end), 0).Round(time.Second)
+	return fmt.Sprintf("Waiting for approval, %d:%02d left", left/time.Minute, left%time.Minute/time.Second)
+}
+
+// drawLocked puts text in place of the live line; "" removes it. p.mu must be
+// held. It does without escape sequences, which not every console knows.
+func (p *Prompter) drawLocked(text string) {
+	width := p.width()
+	if runes := []rune(text); len(runes) >= width {
+		text = string(runes[:width-1])
+	}
+	if p.line == "" && text == "" {
+		return
+	}
+	erase := ""
+	if p.line != "" {
+		erase = "\r" + strings.Repeat(" ", width-1) + "\r" // with what the person typed
+	}
+	p.line = text
+	if p.w != nil {
+		io.WriteString(p.w, erase+text) // the next line that matters tells of a failure
+	}
+}
+
+// writeLocked writes text, which is whole lines, above the live line. p.mu must
+// be held.
 func (p *Prompter) writeLocked(text string) error {
 	if p.w == nil {
 		return nil
 	}
-	if _, err := io.WriteString(p.w, text); err != nil {
+	line := p.line
+	p.drawLocked("")
+	_, err := io.WriteString(p.w, text)
+	p.drawLocked(line)
+	if err != nil {
 		return fmt.Errorf("prompt: the person could not be told how to sign in: %w", err)
 	}
 	return nil
-}
-
-// spaced sets a code apart, so that it is easy to read and compare.
-func spaced(code string) string {
-	return strings.Join(strings.Split(code, ""), " ")
-}
-
-func validity(d time.Duration) string {
-	switch d = max(d, 0).Round(time.Second); {
-	case d == time.Second:
-		return "1 second"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d seconds", d/time.Second)
-	}
-	return fmt.Sprintf("%d minutes", d/time.Minute)
-}
-
-// clean drops what could do more to a terminal than show a character.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, s)
-}
-
-// isWebURL reports whether raw is visible ASCII, and https or http on a
-// loopback address. Such a URL can't begin with "-".
-func isWebURL(raw string) bool {
-	for i := range len(raw) {
-		if raw[i] <= ' ' || raw[i] > '~' {
-			return false
-		}
-	}
-	base, _, _ := strings.Cut(raw, "#")
-	base, _, _ = strings.Cut(base, "?")
-	_, err := wire.CheckEndpoint(base)
-	return err == nil
 }

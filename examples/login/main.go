@@ -60,7 +60,10 @@ func login(ctx context.Context, o options) (err error) {
 	if !o.noBrowser {
 		terminal.OpenURL = prompt.OpenBrowser
 	}
-	o.Prompt, o.Grant = explained{terminal, o.device}, awsoidc.GrantDevice
+	o.Prompt = terminal // chooses the grant, and says why, unless a flag does
+	if o.device {
+		o.Grant = awsoidc.GrantDevice
+	}
 	o.Logger = program.Logger()
 
 	src, err := profile.Open(ctx, o.Options)
@@ -100,19 +103,6 @@ func inTrouble(ctx context.Context, err error) error {
 		return err
 	}
 	return fmt.Errorf("there is a session, but it can't be read or refreshed right now: %w; or use -force to sign in anew", err)
-}
-
-// explained says which grant is used, and why, before the person is asked.
-type explained struct {
-	awsoidc.Prompter
-	chosen bool // by the person: there is nothing to explain
-}
-
-func (e explained) Prompt(ctx context.Context, v awsoidc.Verification) (func(error), error) {
-	if !e.chosen {
-		fmt.Fprintln(os.Stderr, "Using the device grant: it is the only one in this version, and works with a browser on any device.")
-	}
-	return e.Prompter.Prompt(ctx, v)
 }
 
 func (o options) check() error {

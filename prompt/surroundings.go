@@ -1,0 +1,125 @@
+package prompt
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/awsoidc/awsoidc"
+)
+
+// ChooseGrant chooses the authorization code grant where a browser can be
+// expected to open on this machine, in front of the person who reads the
+// terminal, and otherwise the device grant. That is: where OpenURL is nil, the
+// output is no terminal, in an SSH session, in a container, and, on Linux and
+// the BSDs, where there is no display or no program that opens a browser. The
+// reason says which of these it was. It is for people; don't parse it.
+//
+// In the Windows Subsystem for Linux the program wslview, which opens Windows'
+// browser, does in place of a display.
+func (p *Prompter) ChooseGrant() (grant awsoidc.Grant, reason string) {
+	if p.OpenURL == nil {
+		return awsoidc.GrantDevice, "no browser is to be opened"
+	}
+	return p.surroundings().chooseGrant()
+}
+
+// surroundings is what is known of the place where a program runs.
+type surroundings struct {
+	goos     string
+	getenv   func(name string) string
+	exists   func(path string) bool
+	runnable func(program string) bool
+	size     func() (width, height int, ok bool) // of the terminal; not ok: it is none
+}
+
+func (p *Prompter) surroundings() *surroundings {
+	if p.at != nil {
+		return p.at
+	}
+	return &surroundings{
+		goos:   runtime.GOOS,
+		getenv: os.Getenv,
+		exists: func(path string) bool {
+			_, err := os.Stat(path)
+			return err == nil
+		},
+		runnable: func(program string) bool {
+			_, err := exec.LookPath(program)
+			return err == nil
+		},
+		size: func() (int, int, bool) { return terminalSize(p.w) },
+	}
+}
+
+func terminalSize(w io.Writer) (width, height int, ok bool) {
+	f, isFile := w.(*os.File)
+	if !isFile || f == nil || !term.IsTerminal(int(f.Fd())) {
+		return 0, 0, false
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0, 0, true // a terminal whose size is unknown
+	}
+	return width, height, true
+}
+
+func (s *surroundings) chooseGrant() (grant awsoidc.Grant, reason string) {
+	unix := !slices.Contains([]string{"windows", "darwin", "ios", "plan9", "js", "wasip1"}, s.goos)
+	wsl := s.goos == "linux" && (s.isSet("WSL_DISTRO_NAME") || s.isSet("WSL_INTEROP"))
+	_, _, terminal := s.size()
+	switch {
+	case !terminal:
+		reason = "the output is not a terminal"
+	case s.isSet("SSH_CONNECTION"), s.isSet("SSH_TTY"), s.isSet("SSH_CLIENT"):
+		reason = "this is an SSH session, and the browser may be elsewhere"
+	case s.goos == "linux" && (s.exists("/.dockerenv") || s.exists("/run/.containerenv") || s.isSet("container") || s.isSet("KUBERNETES_SERVICE_HOST")):
+		reason = "this is a container, and the browser is elsewhere"
+	case wsl && s.runnable("wslview"):
+		return awsoidc.GrantAuthCode, "a browser can be opened on this machine, from WSL"
+	case unix && !s.isSet("DISPLAY") && !s.isSet("WAYLAND_DISPLAY"):
+		reason = "there is no display here for a browser"
+	case unix && !s.opensBrowser():
+		reason = "there is no program here that opens a browser, such as xdg-open"
+	default:
+		return awsoidc.GrantAuthCode, "a browser can be opened on this machine"
+	}
+	return awsoidc.GrantDevice, reason
+}
+
+// opensBrowser reports whether there is one of the programs that OpenBrowser
+// starts on Linux and the BSDs.
+func (s *surroundings) opensBrowser() bool {
+	programs := []string{"xdg-open"}
+	if s.goos == "linux" {
+		programs = append(programs, "x-www-browser", "www-browser", "wslview")
+	}
+	return slices.ContainsFunc(programs, s.runnable)
+}
+
+// live reports whether a line can be written over and over.
+func (s *surroundings) live() bool {
+	width, _, ok := s.size()
+	return ok && width > 1 && s.getenv("TERM") != "dumb"
+}
+
+// drawsBlocks reports whether the terminal is known to show block characters
+// in colours.
+func (s *surroundings) drawsBlocks() bool {
+	locale := s.getenv("LC_ALL")
+	for _, name := range []string{"LC_CTYPE", "LANG"} {
+		if locale == "" {
+			locale = s.getenv(name)
+		}
+	}
+	_, charset, _ := strings.Cut(strings.ToLower(locale), ".")
+	utf8 := strings.HasPrefix(charset, "utf-8") || strings.HasPrefix(charset, "utf8")
+	return utf8 && s.goos != "windows" && s.isSet("TERM") && s.getenv("TERM") != "dumb" && !s.isSet("NO_COLOR")
+}
+
+func (s *surroundings) isSet(name string) bool { return s.getenv(name) != "" }

@@ -1,0 +1,115 @@
+package prompt
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/awsoidc/awsoidc"
+)
+
+// place is a machine that does not exist.
+type place struct {
+	goos     string
+	env      map[string]string
+	files    []string
+	programs []string
+	w, h     int // of the terminal; 0, 0: the output is none
+}
+
+func (p place) surroundings() *surroundings {
+	return &surroundings{
+		goos:     p.goos,
+		getenv:   func(name string) string { return p.env[name] },
+		exists:   func(path string) bool { return slices.Contains(p.files, path) },
+		runnable: func(program string) bool { return slices.Contains(p.programs, program) },
+		size:     func() (int, int, bool) { return p.w, p.h, p.w > 0 },
+	}
+}
+
+// desktop is a Linux machine with a screen and a browser. Further pairs are
+// variables of its environment.
+func desktop(env ...string) place {
+	p := place{"linux", map[string]string{"DISPLAY": ":0", "TERM": "xterm", "LANG": "en_GB.UTF-8"}, nil, []string{"xdg-open"}, 80, 50}
+	for i := 0; i < len(env); i += 2 {
+		p.env[env[i]] = env[i+1]
+	}
+	return p
+}
+
+func (p place) on(goos string, programs ...string) place {
+	p.goos, p.programs = goos, programs
+	return p
+}
+
+func (p place) with(files ...string) place {
+	p.files = files
+	return p
+}
+
+func (p place) without(names ...string) place {
+	p.env = maps.Clone(p.env)
+	for _, name := range names {
+		delete(p.env, name)
+	}
+	return p
+}
+
+func TestChooseGrant(t *testing.T) {
+	const here = "a browser can be opened on this machine"
+	noTerminal := desktop()
+	noTerminal.w = 0
+	for name, test := range map[string]struct {
+		place  place
+		reason string // begins with here: the authorization code grant
+	}{
+		"desktop":                  {desktop(), here},
+		"Wayland":                  {desktop("WAYLAND_DISPLAY", "wayland-0").without("DISPLAY"), here},
+		"FreeBSD":                  {desktop().on("freebsd", "xdg-open"), here},
+		"macOS":                    {desktop().on("darwin").without("DISPLAY"), here},
+		"Windows":                  {desktop().on("windows").without("DISPLAY"), here},
+		"WSL with wslview":         {desktop("WSL_DISTRO_NAME", "Debian").on("linux", "wslview").without("DISPLAY"), here + ", from WSL"},
+		"WSL with a display":       {desktop("WSL_INTEROP", "/run/WSL/8_interop"), here},
+		"WSL with neither":         {desktop("WSL_DISTRO_NAME", "Debian").without("DISPLAY"), "no display"},
+		"WSL over ssh":             {desktop("WSL_DISTRO_NAME", "Debian", "SSH_TTY", "/dev/pts/0").on("linux", "wslview"), "SSH"},
+		"not a terminal":           {noTerminal, "not a terminal"},
+		"ssh":                      {desktop("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22"), "SSH"},
+		"ssh terminal":             {desktop("SSH_TTY", "/dev/pts/0"), "SSH"},
+		"ssh to macOS":             {desktop("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22").on("darwin"), "SSH"},
+		"ssh to Windows":           {desktop("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22").on("windows"), "SSH"},
+		"docker":                   {desktop().with("/.dockerenv"), "container"},
+		"podman":                   {desktop().with("/run/.containerenv"), "container"},
+		"systemd-nspawn":           {desktop("container", "systemd-nspawn"), "container"},
+		"Kubernetes":               {desktop("KUBERNETES_SERVICE_HOST", "192.0.2.1"), "container"},
+		"no display":               {desktop().without("DISPLAY"), "no display"},
+		"OpenBSD without display":  {desktop().on("openbsd", "xdg-open").without("DISPLAY"), "no display"},
+		"no browser":               {desktop().on("linux"), "no program"},
+		"FreeBSD without xdg-open": {desktop().on("freebsd", "www-browser"), "no program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := awsoidc.GrantDevice
+			if strings.HasPrefix(test.reason, here) {
+				want = awsoidc.GrantAuthCode
+			}
+			p := &Prompter{at: test.place.surroundings(), OpenURL: OpenBrowser}
+			if grant, reason := p.ChooseGrant(); grant != want || !strings.Contains(reason, test.reason) {
+				t.Errorf("chose %v: %q", grant, reason)
+			}
+			p.OpenURL = nil
+			if grant, reason := p.ChooseGrant(); grant != awsoidc.GrantDevice || reason != "no browser is to be opened" {
+				t.Errorf("without OpenURL: chose %v: %q", grant, reason)
+			}
+		})
+	}
+}
+
+func TestNilFileIsNoTerminal(t *testing.T) {
+	for _, p := range []*Prompter{Terminal(nil), Terminal((*os.File)(nil)), {}} {
+		p.OpenURL = OpenBrowser
+		if grant, reason := p.ChooseGrant(); grant != awsoidc.GrantDevice || reason != "the output is not a terminal" {
+			t.Errorf("chose %v: %q", grant, reason)
+		}
+	}
+}

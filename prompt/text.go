@@ -1,0 +1,147 @@
+package prompt
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+const (
+	indent       = "    "
+	defaultWidth = 80 // of what is no terminal
+)
+
+// text is what Prompt shows of v, whose URIComplete is set.
+func (p *Prompter) text(v awsoidc.Verification) string {
+	var b strings.Builder
+	width := p.width()
+	say := func(format string, values ...any) {
+		b.WriteString(wrap(fmt.Sprintf(format, values...), width))
+	}
+	show := func(s string) { fmt.Fprintf(&b, "\n%s\n\n", indented(s, width)) }
+	session, code := clean(v.Session), clean(v.UserCode)
+	valid := validity(time.Until(v.ExpiresAt))
+	if v.Reason != "" {
+		say("Using the %s: %s.", grantName(v.Grant), clean(v.Reason))
+	}
+
+	if v.Grant == awsoidc.GrantAuthCode {
+		say("To sign in to %s, approve in a browser on this machine.", session)
+		if p.OpenURL != nil {
+			say("It should open by itself. If it does not, open this here:")
+		} else {
+			say("Open this here:")
+		}
+		show(v.URIComplete)
+		say("Approve only if you have just started this sign-in. You have %s.", valid)
+		say("The browser must run on this machine. To approve on another device, use the device grant.")
+		return b.String()
+	}
+
+	say("To sign in to %s, approve this code in a browser:", session)
+	show(spaced(code))
+	if p.OpenURL != nil {
+		say("A browser should open. If none does, open this on any device:")
+	} else {
+		say("Open this on any device:")
+	}
+	show(v.URIComplete)
+	if v.URIComplete != v.URI {
+		say("Or type %s at %s", code, v.URI)
+	}
+	say("Approve only if the page shows the same code. It is valid for %s.", valid)
+	caption := wrap("Or scan this with a phone, and compare "+code+":", width)
+	if picture := p.surroundings().qrCode(v.URIComplete, strings.Count(caption, "\n")+1); picture != "" {
+		b.WriteString(caption + picture)
+	}
+	return b.String()
+}
+
+func grantName(g awsoidc.Grant) string {
+	if g == awsoidc.GrantAuthCode {
+		return "authorization code grant"
+	}
+	return "device grant"
+}
+
+// width is how many characters a line holds.
+func (p *Prompter) width() int {
+	if width, _, ok := p.surroundings().size(); ok && width > 1 {
+		return width
+	}
+	return defaultWidth
+}
+
+// wrap breaks a paragraph into lines between its words. A word, such as a URL,
+// stays whole whatever its length.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	used := 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+		case used+1+n <= width:
+			b.WriteByte(' ')
+			used++
+		default:
+			b.WriteByte('\n')
+			used = 0
+		}
+		b.WriteString(word)
+		used += n
+	}
+	return b.String() + "\n"
+}
+
+// indented sets a line off, unless the terminal would then break it.
+func indented(line string, width int) string {
+	if utf8.RuneCountInString(line)+len(indent) > width {
+		return line
+	}
+	return indent + line
+}
+
+// spaced sets a code apart, so that it is easy to read and compare.
+func spaced(code string) string {
+	return strings.Join(strings.Split(code, ""), " ")
+}
+
+func validity(d time.Duration) string {
+	switch d = max(d, 0).Round(time.Second); {
+	case d == time.Second:
+		return "1 second"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d seconds", d/time.Second)
+	}
+	return fmt.Sprintf("%d minutes", d/time.Minute)
+}
+
+// clean drops what could do more to a terminal than show a character.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// isWebURL reports whether raw is visible ASCII, and https or http on a
+// loopback address. Such a URL can't begin with "-".
+func isWebURL(raw string) bool {
+	for i := range len(raw) {
+		if raw[i] <= ' ' || raw[i] > '~' {
+			return false
+		}
+	}
+	base, _, _ := strings.Cut(raw, "#")
+	base, _, _ = strings.Cut(base, "?")
+	_, err := wire.CheckEndpoint(base)
+	return err == nil
+}
