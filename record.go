@@ -288,7 +288,7 @@ func (r *registration) encode() []byte {
 
 // keys names the records of one configuration in its store.
 type keys struct {
-	token, registration, attempt string
+	token, registration, attempt, turn, turnNote string
 	// bound is set where a record carries its key: everywhere but in the AWS
 	// CLI's folder, where start URL and region must match instead.
 	bound bool
@@ -300,13 +300,16 @@ func (c *Config) keys() keys {
 		if token == "" {
 			token = c.StartURL
 		}
-		return keys{token: token, registration: cliRegistrationKey(c), attempt: token + "\x00awsoidc attempt"}
+		return keys{token: token, registration: cliRegistrationKey(c), attempt: token + "\x00awsoidc attempt",
+			turn: token + "\x00awsoidc sign-in", turnNote: token + "\x00awsoidc sign-in note"}
 	}
 	config := append([]string{c.Namespace, c.Endpoints.OIDC, c.Region, c.StartURL, c.SessionName}, c.Scopes...)
 	return keys{
 		token:        hashKey("session", config),
 		registration: hashKey("registration", append(config, c.ClientName)),
 		attempt:      hashKey("attempt", config),
+		turn:         hashKey("sign-in", config),
+		turnNote:     hashKey("sign-in note", config),
 		bound:        true,
 	}
 }

@@ -95,8 +95,10 @@ func (s *TokenSource) signIn(ctx context.Context) error {
 	if err := s.checkWritable(ctx); err != nil {
 		return err
 	}
-	_, reason := s.grant()
-	return s.signInByDevice(ctx, reason)
+	return s.takeTurn(ctx, func(ctx context.Context) error {
+		_, reason := s.grant()
+		return s.signInByDevice(ctx, reason)
+	})
 }
 
 // grant returns the grant of the next sign-in, and why it is chosen where it was

@@ -47,6 +47,7 @@ type TokenSource struct {
 	rejectedAt instant
 	deadClient string // the client id that the service refused
 	latest     latest
+	over       uint64 // leases with a lower seq are of a session that was signed out of
 	login      *signIn
 	roles      map[roleKey]*RoleCredentials
 	closed     bool
@@ -252,6 +253,9 @@ func (s *TokenSource) usable(l *lease[*session]) bool {
 	now, refreshable := s.rules.now(), s.refreshable(l.value)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if l.seq < s.over {
+		return false
+	}
 	if l.value.accessToken == s.rejected && (refreshable || !now.reached(s.rejectedAt.add(time.Minute))) {
 		return false
 	}
@@ -312,7 +316,11 @@ func (s *TokenSource) loginRequired(what string, cause error) error {
 	if cause == nil {
 		cause = s.store.refused(s.keys.token)
 	}
-	return &failure{kind: ErrLoginRequired, what: what, cause: cause, advice: s.toSignIn()}
+	advice := s.toSignIn()
+	if who := s.whoAsks(context.Background()); who != "" {
+		advice = "a sign-in is under way (" + who + "): wait for it; or, " + advice
+	}
+	return &failure{kind: ErrLoginRequired, what: what, cause: cause, advice: advice}
 }
 
 // toSignIn tells a person how to sign in.

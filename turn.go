@@ -1,0 +1,177 @@
+package awsoidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/awsoidc/awsoidc/cache"
+)
+
+// Whoever asks a person to sign in holds a lock of its own until the person has
+// decided, so that a person is asked once, however many programs find the
+// session over. Those who wait for it share the outcome; if the holder gives up,
+// or is killed, the next one asks. The lock of the session's record is free
+// meanwhile: who has a token goes on using and refreshing it.
+
+// A WaitingPrompter is a Prompter that tells the person why nothing is asked.
+type WaitingPrompter interface {
+	Prompter
+	// Waiting is called when a sign-in begins to wait for another program that
+	// asks the person already. Who says which, such as "process 4711, since
+	// 10:15:00". It must not block.
+	Waiting(session, who string)
+}
+
+// A turn is the note about the last sign-in. It holds no secret.
+type turn struct {
+	PID     int       `json:"pid"`
+	Start   time.Time `json:"start"`
+	End     time.Time `json:"end,omitzero"` // zero: it goes on, or its process was killed
+	Outcome string    `json:"outcome,omitempty"`
+}
+
+// Outcomes of a sign-in that others share.
+const (
+	outcomeSignedIn = "signed-in"
+	outcomeDenied   = "denied"
+	outcomeExpired  = "expired"
+)
+
+// signInPatience is how long a note of a sign-in that has not ended is believed:
+// codes do not live longer.
+const signInPatience = 15 * time.Minute
+
+// waitingAfter is how long a sign-in waits for its turn before it says so.
+const waitingAfter = time.Second
+
+// errAdopted ends a sign-in that found the session of another.
+var errAdopted = errors.New("adopted")
+
+// takeTurn runs ask, alone among all who share the Store, unless the sign-in of
+// another has an outcome meanwhile.
+func (s *TokenSource) takeTurn(ctx context.Context, ask func(context.Context) error) error {
+	queued := s.rules.now().time()
+	stopTelling := s.tellWaiting(ctx)
+	defer stopTelling()
+	ran := false
+	err := s.store.Update(ctx, s.keys.turn, func(ctx context.Context, _ []byte) ([]byte, error) {
+		ran = true
+		stopTelling()
+		if t, ok := s.lastTurn(ctx); ok && t.End.After(queued) {
+			if err := s.shareTurn(ctx, t); err != nil {
+				return nil, err
+			}
+		}
+		t := turn{PID: os.Getpid(), Start: s.rules.now().time()}
+		s.noteTurn(ctx, t)
+		err := ask(ctx)
+		t.End = s.rules.now().time()
+		switch {
+		case err == nil:
+			t.Outcome = outcomeSignedIn
+		case errors.Is(err, ErrAccessDenied):
+			t.Outcome = outcomeDenied
+		case errors.Is(err, ErrCodeExpired):
+			t.Outcome = outcomeExpired
+		}
+		s.noteTurn(context.WithoutCancel(ctx), t)
+		if err == nil {
+			err = errUnchanged
+		}
+		return nil, err
+	})
+	switch {
+	case errors.Is(err, errUnchanged), errors.Is(err, errAdopted):
+		return nil
+	case !ran && ctx.Err() == nil && (errors.Is(err, cache.ErrLock) || errors.Is(err, cache.ErrUnsafe)):
+		return ask(ctx) // alone or not: the person is asked twice at worst
+	case !ran && ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// shareTurn returns what a sign-in that waited for another one's ends with, nil
+// where the person has to be asked.
+func (s *TokenSource) shareTurn(ctx context.Context, t turn) error {
+	advice := "sign in again, to be asked once more"
+	switch t.Outcome {
+	case outcomeDenied:
+		return &failure{kind: ErrAccessDenied, what: fmt.Sprintf("the sign-in of process %d was refused", t.PID), advice: advice}
+	case outcomeExpired:
+		return &failure{kind: ErrCodeExpired, what: fmt.Sprintf("the sign-in of process %d", t.PID), advice: advice}
+	case outcomeSignedIn:
+		seq := s.seq.Add(1)
+		raw, err := s.read(ctx)
+		v, _, _ := s.examine(raw, err)
+		if v == nil {
+			return nil
+		}
+		if l := s.leaseStored(v, seq); s.usable(l) {
+			s.clearRoles() // they may be of who was signed in before
+			s.tokens.publish(l)
+			s.remember(l)
+			return errAdopted
+		}
+	}
+	return nil
+}
+
+// tellWaiting tells the person, after a moment, that another program asks. The
+// function that it returns ends that; it may be called more than once.
+func (s *TokenSource) tellWaiting(ctx context.Context) (stop func()) {
+	p, ok := s.cfg.Prompt.(WaitingPrompter)
+	if !ok {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s.work.Go(func() {
+		if pause(ctx, waitingAfter) != nil {
+			return
+		}
+		if who := s.whoAsks(ctx); who != "" && ctx.Err() == nil {
+			p.Waiting(s.name(), who)
+		}
+	})
+	return cancel
+}
+
+// whoAsks says which process signs a person in at present, "" where none is
+// known to.
+func (s *TokenSource) whoAsks(ctx context.Context) string {
+	t, ok := s.lastTurn(ctx)
+	if !ok || !t.End.IsZero() || t.PID == os.Getpid() {
+		return ""
+	}
+	return fmt.Sprintf("process %d, since %s", t.PID, t.Start.Local().Format(time.TimeOnly))
+}
+
+// lastTurn returns the note about the last sign-in, if it is to be believed.
+func (s *TokenSource) lastTurn(ctx context.Context) (t turn, ok bool) {
+	raw, err := readWithin(ctx, s.store, s.keys.turnNote)
+	if err != nil || json.Unmarshal(raw, &t) != nil {
+		return turn{}, false
+	}
+	now := s.rules.now().time()
+	last := t.Start
+	if t.End.After(last) {
+		last = t.End
+	}
+	return t, !last.After(now.Add(maxSkew)) && now.Sub(last) < signInPatience
+}
+
+// noteTurn leaves a note about a sign-in. Where it can't be saved, others ask
+// the person themselves.
+func (s *TokenSource) noteTurn(ctx context.Context, t turn) {
+	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
+	defer cancel()
+	raw, err := json.Marshal(t)
+	if err != nil {
+		return // times beyond the year 9999
+	}
+	s.store.Update(ctx, s.keys.turnNote, func(context.Context, []byte) ([]byte, error) { return raw, nil })
+}

@@ -1,0 +1,182 @@
+package awsoidc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// A panel is what persons see on the terminals of several programs.
+type panel struct {
+	prompts atomic.Int32
+	waiting atomic.Int32
+	decide  func(userCode string) error // at once; nil leaves the person thinking
+}
+
+func (p *panel) Prompt(_ context.Context, v awsoidc.Verification) (func(error), error) {
+	p.prompts.Add(1)
+	if p.decide == nil {
+		return nil, nil
+	}
+	return nil, p.decide(v.UserCode)
+}
+
+func (p *panel) Waiting(string, string) { p.waiting.Add(1) }
+
+// crowd has sources sign in at once, and returns their errors.
+func crowd(t *testing.T, sources []*awsoidc.TokenSource) []error {
+	t.Helper()
+	errs := make([]error, len(sources))
+	var all sync.WaitGroup
+	for i, src := range sources {
+		all.Go(func() { errs[i] = src.Login(t.Context()) })
+	}
+	all.Wait()
+	return errs
+}
+
+// crowdOf returns 20 sources that share a store.
+func crowdOf(t *testing.T, srv *idctest.Server, p *panel) []*awsoidc.TokenSource {
+	t.Helper()
+	store := newLRU(t)
+	var sources []*awsoidc.TokenSource
+	for range 20 {
+		sources = append(sources, newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = p }))
+	}
+	return sources
+}
+
+func TestOneSignInForAll(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		p := &panel{decide: srv.Approve}
+		sources := crowdOf(t, srv, p)
+		for _, err := range crowd(t, sources) {
+			if err != nil {
+				t.Errorf("Login: %v", err)
+			}
+		}
+		token := bearer(t, sources[0])
+		for _, src := range sources {
+			if got := bearer(t, src); got != token {
+				t.Errorf("got another token")
+			}
+		}
+		if n := srv.Count(idctest.StartDeviceAuthorization).Requests; n != 1 || p.prompts.Load() != 1 {
+			t.Errorf("%d authorizations and %d prompts, want one", n, p.prompts.Load())
+		}
+		if err := sources[3].Login(t.Context()); err != nil {
+			t.Errorf("a later Login: %v", err)
+		}
+		if n := p.prompts.Load(); n != 2 {
+			t.Errorf("a later Login must ask the person anew; %d prompts", n)
+		}
+	})
+}
+
+func TestOneDenialForAll(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		p := &panel{decide: srv.Deny}
+		for _, err := range crowd(t, crowdOf(t, srv, p)) {
+			if !errors.Is(err, awsoidc.ErrAccessDenied) {
+				t.Errorf("got %v, want ErrAccessDenied", err)
+			}
+		}
+		if n := p.prompts.Load(); n != 1 {
+			t.Errorf("%d prompts, want one", n)
+		}
+	})
+}
+
+// TestTurnPassesOn has the program that asks the person give up.
+func TestTurnPassesOn(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv, store := idctest.New(), newLRU(t)
+		absent, present := &panel{}, &panel{decide: srv.Approve}
+		first := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = absent })
+		second := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = present })
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := first.Login(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("the one who gave up got %v", err)
+			}
+		})
+		synctest.Wait()
+		all.Go(func() {
+			if err := second.Login(t.Context()); err != nil {
+				t.Errorf("Login: %v", err)
+			}
+		})
+		time.Sleep(time.Minute)
+		if n := present.prompts.Load(); n != 0 {
+			t.Errorf("the person was asked twice at a time")
+		}
+		if _, err := newSource(t, srv, withStore(store)).Bearer(t.Context()); !errors.Is(err, awsoidc.ErrLoginRequired) {
+			t.Errorf("who may not ask got %v", err)
+		}
+		cancel()
+		all.Wait()
+		bearer(t, second)
+	})
+}
+
+// TestNobodyWaitsForThePerson refreshes a session while a person is asked to
+// replace it.
+func TestNobodyWaitsForThePerson(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv, store := idctest.New(), newLRU(t)
+		src := signedIn(t, srv, withStore(store))
+		asking := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = &panel{} })
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { asking.Login(ctx) })
+		time.Sleep(time.Minute)
+		atOnce(t, "a valid token", func() { bearer(t, src) })
+		cancel()
+		all.Wait()
+		again, cancel := context.WithCancel(t.Context())
+		time.Sleep(2 * time.Hour) // expired
+		all.Go(func() { asking.Login(again) })
+		synctest.Wait()
+		atOnce(t, "a refresh", func() { bearer(t, src) })
+		cancel()
+		all.Wait()
+		if n := refreshes(srv); n != 1 {
+			t.Errorf("%d refreshes", n)
+		}
+	})
+}
+
+func TestErrorNamesTheSignInUnderWay(t *testing.T) {
+	srv := idctest.New()
+	src := newSource(t, srv, withStore(&noted{newLRU(t), 4711}))
+	_, err := src.Bearer(t.Context())
+	if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), "process 4711") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// noted is a Store in which a process has noted that it signs a person in.
+type noted struct {
+	cache.Store
+	pid int
+}
+
+func (n *noted) Get(ctx context.Context, key string) ([]byte, error) {
+	if strings.HasPrefix(key, "awsoidc-sign-in note-") {
+		return fmt.Appendf(nil, `{"pid":%d,"start":%q}`, n.pid, time.Now().UTC().Format(time.RFC3339)), nil
+	}
+	return n.Store.Get(ctx, key)
+}
