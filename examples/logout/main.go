@@ -1,0 +1,33 @@
+// Logout ends the session of a profile, and that session only:
+//
+//	go run ./examples/logout -profile dev
+package main
+
+import (
+	"context"
+	"flag"
+
+	"github.com/awsoidc/awsoidc/examples/internal/program"
+	"github.com/awsoidc/awsoidc/profile"
+)
+
+func main() {
+	name := flag.String("profile", "", "profile `P` of the AWS config file; by default that of AWS_PROFILE, then \"default\"")
+	program.Program{
+		Name:  "logout",
+		Usage: "[-profile P]",
+		About: "Signs out of a profile's session, for every tool that shares it. Other sessions stay.",
+		Run: func(ctx context.Context, _ []string) error {
+			return logout(ctx, *name)
+		},
+	}.Main()
+}
+
+func logout(ctx context.Context, name string) error {
+	src, err := profile.Open(ctx, profile.Options{Profile: name, Logger: program.Logger()})
+	if err != nil {
+		return err
+	}
+	defer program.CloseAfterResult(src)
+	return src.Logout(ctx)
+}
