@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -37,6 +39,44 @@ func TestCredentialProcess(t *testing.T) {
 	if r.stderr != "" {
 		t.Errorf("standard error: %s", r.stderr)
 	}
+}
+
+// A tool that starts many programs asks the portal once: they find what the
+// first has kept, until the session is another.
+func TestCredentialProcesses(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Minute) // due: there is a token to refresh too
+	var processes []*process
+	for range 30 {
+		p := m.command("credential-process", "-profile", "dev")
+		if err := p.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		processes = append(processes, p)
+	}
+	printed := map[string]bool{}
+	for _, p := range processes {
+		r := p.wait().ok()
+		if r.stderr != "" {
+			t.Errorf("standard error: %s", r.stderr)
+		}
+		printed[r.stdout] = true
+	}
+	if len(printed) != 1 {
+		t.Errorf("%d different credentials", len(printed))
+	}
+	m.count(idctest.GetRoleCredentials, 1)
+	m.count(idctest.CreateTokenRefresh, 1)
+
+	m.signIn(time.Hour)
+	if r := m.run("credential-process", "-profile", "dev").ok(); printed[r.stdout] {
+		t.Error("the credentials of another session")
+	}
+	m.count(idctest.GetRoleCredentials, 2)
+	if err := os.Remove(filepath.Join(m.home, tokenFile("corp"))); err != nil {
+		t.Fatal(err)
+	}
+	m.run("credential-process", "-profile", "dev").failed("sign-in required", "login -profile dev")
 }
 
 func TestAWSConfig(t *testing.T) {

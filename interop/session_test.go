@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -116,6 +117,36 @@ func TestCredentialProcess(t *testing.T) {
 		accepts(t, h, c, process)
 		if n := h.refreshes() - before; n != 1 {
 			t.Errorf("%d refreshes, want one", n)
+		}
+	})
+}
+
+// TestRoleCredentialsInTurn checks that the AWS CLI uses the role credentials
+// that ./examples/credential-process has kept, and the other way round. Version
+// 1 keeps none.
+func TestRoleCredentialsInTurn(t *testing.T) {
+	eachSigningIn(t, func(t *testing.T, h *host, cli func(args ...string)) {
+		portal := func(want int) {
+			t.Helper()
+			if n := h.srv.Count(idctest.GetRoleCredentials).Succeeded; n != want {
+				t.Errorf("the portal was asked %d times, want %d", n, want)
+			}
+		}
+		h.signIn(dev)
+		h.must("credential-process", "-profile", dev.profile)
+		cli("sts", "get-caller-identity", "--profile", dev.profile)
+		portal(1)
+
+		os.RemoveAll(h.path(".aws/cli"))
+		cli("sso", "login", "--no-browser", "--profile", dev.profile)
+		cli("sts", "get-caller-identity", "--profile", dev.profile)
+		portal(2)
+		h.must("credential-process", "-profile", dev.profile)
+		portal(2)
+
+		cli("sso", "logout")
+		if _, err := h.run("credential-process", "-profile", dev.profile); err == nil {
+			t.Error("credentials after aws sso logout")
 		}
 	})
 }

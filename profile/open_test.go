@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -117,6 +118,44 @@ func TestOpenRole(t *testing.T) {
 	c, err := creds.Retrieve(t.Context())
 	if err != nil || !c.HasKeys() || c.AccountID != "123456789012" {
 		t.Errorf("got %+v, %v", c.AccountID, err)
+	}
+}
+
+// TestRegionOfTheSession has a profile that works in a region other than the
+// session's: everything is asked in the latter.
+func TestRegionOfTheSession(t *testing.T) {
+	home := newHome(t, ssoConfig)
+	s := idctest.New()
+	saveSession(t, home, "corp", s, "https://d-1234567890.awsapps.com/start")
+	t.Setenv("AWS_REGION", "ap-southeast-2")
+	src, role, err := profile.OpenRole(t.Context(), profile.Options{Profile: "dev", HTTPClient: &http.Client{Transport: s.Transport()}, ShareRoles: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if _, err := role.Retrieve(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for account, err := range src.Accounts(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range src.Roles(t.Context(), account.ID) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := len(s.Requests()); n != 3 {
+		t.Errorf("%d requests, want 3", n)
+	}
+	for _, r := range s.Requests() {
+		if want := "portal.sso.us-east-1.amazonaws.com"; r.Host != want {
+			t.Errorf("%s was asked, want %s", r.Host, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(home, ".aws", "cli", "cache")); err != nil {
+		t.Errorf("role credentials are not where the AWS CLI keeps them: %v", err)
 	}
 }
 
