@@ -17,7 +17,9 @@ import (
 // required; the zero value of every other field is a usable default.
 type Config struct {
 	// StartURL is the AWS access portal's URL, such as
-	// "https://d-1234567890.awsapps.com/start".
+	// "https://d-1234567890.awsapps.com/start". One under a domain of one's
+	// own must redirect there, which Login asks it; it stays the name of the
+	// session.
 	StartURL string
 
 	// Region is the one that holds the Identity Center instance, such as
@@ -51,10 +53,12 @@ type Config struct {
 	// and SDKs share.
 	Store cache.Store
 
-	// RoleStore keeps role credentials, so that processes that start one after
-	// another do not ask the portal each for its own: they hold secrets of AWS
-	// in plain text. nil keeps them in memory. Use a *cache.Dir of
-	// ~/.aws/cli/cache for what the AWS CLI keeps there.
+	// RoleStore keeps role credentials, secrets of AWS in plain text, so that
+	// processes that start one after another do not ask the portal each for
+	// its own. They are used only with the access token that they were
+	// obtained with, or where the AWS CLI has written both them and the
+	// session. nil keeps them in memory. Use a *cache.Dir of ~/.aws/cli/cache
+	// for what the AWS CLI keeps there.
 	RoleStore cache.Store
 
 	// Namespace separates tenants who share a Store. A *cache.Dir has no

@@ -38,6 +38,13 @@
 // no sso-session, as the AWS CLI keeps it: "aws sso login" and Login serve each
 // other.
 //
+// A start URL under a domain of one's own redirects to the AWS access portal:
+// Login asks it where, by https, and names that to the service. The session is
+// kept under the URL that was configured.
+//
+// With [Options].ShareRoles, role credentials are kept in ~/.aws/cli/cache as
+// the AWS CLI keeps its own, for processes that start one after another.
+//
 // # Environment
 //
 //	AWS_PROFILE, AWS_DEFAULT_PROFILE              the profile

@@ -146,10 +146,10 @@ func TestRegionOfTheSession(t *testing.T) {
 			}
 		}
 	}
-	if n := len(s.Requests()); n != 3 {
+	if n := len(s.Log()); n != 3 {
 		t.Errorf("%d requests, want 3", n)
 	}
-	for _, r := range s.Requests() {
+	for _, r := range s.Log() {
 		if want := "portal.sso.us-east-1.amazonaws.com"; r.Host != want {
 			t.Errorf("%s was asked, want %s", r.Host, want)
 		}
