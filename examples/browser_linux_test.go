@@ -10,7 +10,7 @@ import (
 func TestLoginSaysThatNoBrowserOpened(t *testing.T) {
 	m := newMachine(t)
 	m.idc.ApproveAfter(0)
-	r := m.run("login", "-profile", "dev").ok()
+	r := m.run("login", "-profile", "dev", "-device").ok()
 	if !strings.Contains(r.stderr, "A browser should open") || !strings.Contains(r.stderr, "No browser could be opened") {
 		t.Errorf("standard error: %s", r.stderr)
 	}

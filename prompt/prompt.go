@@ -18,8 +18,9 @@ import (
 type Prompter struct {
 	// OpenURL opens a URL in the person's browser, such as OpenBrowser does.
 	// It runs in a goroutine of its own, which ends when it returns. If it
-	// fails, the person is told to open the URL. nil opens nothing, and makes
-	// ChooseGrant choose the device grant.
+	// fails, the person is told to open the URL. It is not called where the
+	// device grant was chosen because there is no browser. nil opens nothing,
+	// and makes ChooseGrant choose the device grant.
 	OpenURL func(url string) error
 
 	// URLs, unless nil, receives the URL alone on a line as soon as it is
@@ -71,7 +72,9 @@ func (p *Prompter) Prompt(ctx context.Context, v awsoidc.Verification) (finish f
 		p.drawLocked(waiting(v.ExpiresAt))
 		go p.keepLive(ctx, a, v.ExpiresAt)
 	}
-	p.open(a, v.URIComplete)
+	if p.opens(v) {
+		go p.open(a, v.URIComplete)
+	}
 	session := clean(v.Session)
 	return func(err error) { p.finish(a, session, err) }, nil
 }
@@ -114,21 +117,21 @@ func outcome(err error) string {
 	return "The sign-in failed."
 }
 
-// open starts the browser, if there is to be one.
+// opens reports whether a browser is to be opened: not where the lack of one is
+// why the device grant was chosen.
+func (p *Prompter) opens(v awsoidc.Verification) bool {
+	return p.OpenURL != nil && (v.Grant == awsoidc.GrantAuthCode || v.Reason == "" || p.surroundings().lacksBrowser() == "")
+}
+
 func (p *Prompter) open(a *asking, url string) {
-	if p.OpenURL == nil {
+	if p.OpenURL(url) == nil {
 		return
 	}
-	go func() {
-		if p.OpenURL(url) == nil {
-			return
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if !a.finished {
-			p.writeLocked(wrap("No browser could be opened here: open the URL above yourself.", p.width()))
-		}
-	}()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !a.finished {
+		p.writeLocked(wrap("No browser could be opened here: open the URL above yourself.", p.width()))
+	}
 }
 
 // keepLive draws the live line each second.

@@ -15,10 +15,10 @@ import (
 
 // ChooseGrant chooses the authorization code grant where a browser can be
 // expected to open on this machine, in front of the person who reads the
-// terminal, and otherwise the device grant. That is: where OpenURL is nil, the
-// output is no terminal, in an SSH session, in a container, and, on Linux and
-// the BSDs, where there is no display or no program that opens a browser. The
-// reason says which of these it was. It is for people; don't parse it.
+// terminal, and otherwise the device grant. That is: where OpenURL is nil, in an
+// SSH session, in a container, on Linux and the BSDs where there is no display
+// or no program that opens a browser, and where the output is no terminal. The
+// reason says which of these it was; it is for people, and may change.
 //
 // In the Windows Subsystem for Linux the program wslview, which opens Windows'
 // browser, does in place of a display.
@@ -70,26 +70,33 @@ func terminalSize(w io.Writer) (width, height int, ok bool) {
 }
 
 func (s *surroundings) chooseGrant() (grant awsoidc.Grant, reason string) {
+	if reason := s.lacksBrowser(); reason != "" {
+		return awsoidc.GrantDevice, reason
+	}
+	if _, _, terminal := s.size(); !terminal {
+		return awsoidc.GrantDevice, "the output is not a terminal"
+	}
+	return awsoidc.GrantAuthCode, "a browser can be opened on this machine"
+}
+
+// lacksBrowser says why no browser can be expected to open in front of the
+// person; "" where one can.
+func (s *surroundings) lacksBrowser() string {
 	unix := !slices.Contains([]string{"windows", "darwin", "ios", "plan9", "js", "wasip1"}, s.goos)
 	wsl := s.goos == "linux" && (s.isSet("WSL_DISTRO_NAME") || s.isSet("WSL_INTEROP"))
-	_, _, terminal := s.size()
 	switch {
-	case !terminal:
-		reason = "the output is not a terminal"
 	case s.isSet("SSH_CONNECTION"), s.isSet("SSH_TTY"), s.isSet("SSH_CLIENT"):
-		reason = "this is an SSH session, and the browser may be elsewhere"
+		return "this is an SSH session"
 	case s.goos == "linux" && (s.exists("/.dockerenv") || s.exists("/run/.containerenv") || s.isSet("container") || s.isSet("KUBERNETES_SERVICE_HOST")):
-		reason = "this is a container, and the browser is elsewhere"
+		return "this is a container"
 	case wsl && s.runnable("wslview"):
-		return awsoidc.GrantAuthCode, "a browser can be opened on this machine, from WSL"
+		return ""
 	case unix && !s.isSet("DISPLAY") && !s.isSet("WAYLAND_DISPLAY"):
-		reason = "there is no display here for a browser"
+		return "there is no display for a browser"
 	case unix && !s.opensBrowser():
-		reason = "there is no program here that opens a browser, such as xdg-open"
-	default:
-		return awsoidc.GrantAuthCode, "a browser can be opened on this machine"
+		return "there is no program that opens a browser, such as xdg-open"
 	}
-	return awsoidc.GrantDevice, reason
+	return ""
 }
 
 // opensBrowser reports whether there is one of the programs that OpenBrowser

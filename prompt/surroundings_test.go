@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/awsoidc/awsoidc"
 )
@@ -70,7 +72,7 @@ func TestChooseGrant(t *testing.T) {
 		"FreeBSD":                  {desktop().on("freebsd", "xdg-open"), here},
 		"macOS":                    {desktop().on("darwin").without("DISPLAY"), here},
 		"Windows":                  {desktop().on("windows").without("DISPLAY"), here},
-		"WSL with wslview":         {desktop("WSL_DISTRO_NAME", "Debian").on("linux", "wslview").without("DISPLAY"), here + ", from WSL"},
+		"WSL with wslview":         {desktop("WSL_DISTRO_NAME", "Debian").on("linux", "wslview").without("DISPLAY"), here},
 		"WSL with a display":       {desktop("WSL_INTEROP", "/run/WSL/8_interop"), here},
 		"WSL with neither":         {desktop("WSL_DISTRO_NAME", "Debian").without("DISPLAY"), "no display"},
 		"WSL over ssh":             {desktop("WSL_DISTRO_NAME", "Debian", "SSH_TTY", "/dev/pts/0").on("linux", "wslview"), "SSH"},
@@ -107,9 +109,88 @@ func TestChooseGrant(t *testing.T) {
 
 func TestNilFileIsNoTerminal(t *testing.T) {
 	for _, p := range []*Prompter{Terminal(nil), Terminal((*os.File)(nil)), {}} {
-		p.OpenURL = OpenBrowser
-		if grant, reason := p.ChooseGrant(); grant != awsoidc.GrantDevice || reason != "the output is not a terminal" {
-			t.Errorf("chose %v: %q", grant, reason)
+		if _, _, ok := p.surroundings().size(); ok {
+			t.Errorf("%v is a terminal", p.w)
+		}
+	}
+}
+
+func TestNoBrowserIsOpenedWhereThereIsNone(t *testing.T) {
+	for name, test := range map[string]struct {
+		place  place
+		reason string
+		want   bool
+	}{
+		"no display":                     {desktop().without("DISPLAY"), "there is no display", false},
+		"no display, and a given grant":  {desktop().without("DISPLAY"), "", true},
+		"display, output not a terminal": {desktop(), "the output is not a terminal", true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var b strings.Builder
+			opened := make(chan string, 1)
+			p := Terminal(&b)
+			p.at = test.place.surroundings()
+			p.OpenURL = func(url string) error { opened <- url; return nil }
+			v := deviceCode()
+			v.Reason = test.reason
+			finish, err := p.Prompt(t.Context(), v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			finish(nil)
+			if said := strings.Contains(b.String(), "should open"); (len(opened) == 1) != test.want || said != test.want {
+				t.Errorf("%s: opened %d, said so: %v", name, len(opened), said)
+			}
+		})
+	}
+}
+
+func TestText(t *testing.T) {
+	authCode := func() awsoidc.Verification {
+		return awsoidc.Verification{
+			Grant: awsoidc.GrantAuthCode, Reason: "a browser can be opened on this machine", Session: "corp",
+			URI:       "https://oidc.us-east-1.amazonaws.com/authorize?response_type=code&state=" + strings.Repeat("x", 90),
+			ExpiresAt: time.Now().Add(10 * time.Minute),
+		}
+	}
+	for _, verification := range []func() awsoidc.Verification{deviceCode, authCode} {
+		for _, width := range []int{20, 40, 80, 200} {
+			synctest.Test(t, func(t *testing.T) {
+				v := verification()
+				var b strings.Builder
+				p := Terminal(&b)
+				here := desktop()
+				here.w, here.h = width, 10
+				p.at = here.surroundings()
+				finish, err := p.Prompt(t.Context(), v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				finish(nil)
+				url := max(v.URIComplete, v.URI)
+				var whole bool
+				for line := range strings.Lines(b.String()) {
+					line = strings.TrimSuffix(line[strings.LastIndex(line, "\r")+1:], "\n")
+					whole = whole || strings.TrimSpace(line) == url
+					if len(line) > width && !strings.Contains(line, "://") {
+						t.Errorf("%d columns: the line %q is longer", width, line)
+					}
+				}
+				if !whole {
+					t.Errorf("%d columns: the URL is not whole on a line of its own:\n%s", width, &b)
+				}
+				words := strings.Join(strings.Fields(b.String()), " ")
+				wants := []string{"on this machine", "use the device grant", "You have 10 minutes", "Using the authorization code grant: a browser"}
+				if v.Grant == awsoidc.GrantDevice {
+					wants = []string{"B C D F - G H J K", "Or type BCDF-GHJK at " + v.URI, "valid for 10 minutes", "the same code"}
+				}
+				for _, want := range wants {
+					if !strings.Contains(words, want) {
+						t.Errorf("%d columns: lacks %q:\n%s", width, want, &b)
+					}
+				}
+			})
 		}
 	}
 }

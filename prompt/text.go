@@ -32,20 +32,20 @@ func (p *Prompter) text(v awsoidc.Verification) string {
 
 	if v.Grant == awsoidc.GrantAuthCode {
 		say("To sign in to %s, approve in a browser on this machine.", session)
-		if p.OpenURL != nil {
+		if p.opens(v) {
 			say("It should open by itself. If it does not, open this here:")
 		} else {
 			say("Open this here:")
 		}
 		show(v.URIComplete)
 		say("Approve only if you have just started this sign-in. You have %s.", valid)
-		say("The browser must run on this machine. To approve on another device, use the device grant.")
+		say("The browser must run on this machine. To approve on another one, stop this and use the device grant.")
 		return b.String()
 	}
 
 	say("To sign in to %s, approve this code in a browser:", session)
 	show(spaced(code))
-	if p.OpenURL != nil {
+	if p.opens(v) {
 		say("A browser should open. If none does, open this on any device:")
 	} else {
 		say("Open this on any device:")
