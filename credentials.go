@@ -326,7 +326,7 @@ func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials])
 			return nil, &failure{kind: ErrConfig, what: "the service gave no identity context", retry: a.soon(denialPeriod),
 				advice: "give the application the scope sts:identity_context"}
 		}
-		credentials, err := a.send(ctx, l.value)
+		credentials, err := a.send(ctx, &l.value)
 		switch {
 		case a.entry.forgotten.Load():
 			return nil, errForgotten
@@ -334,7 +334,7 @@ func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials])
 			return leaseCredentials(credentials, e.rules.now()), nil
 		case errors.Is(err, errNotAdmitted):
 			return nil, err
-		case isDeadToken(err) && dead == nil && a.entry.tokens.lapse(func(t *exchanged) bool { return t.accessToken == l.value.accessToken }):
+		case isDeadToken(err) && dead == nil && a.entry.tokens.lapse(func(t exchanged) bool { return t.accessToken == l.value.accessToken }):
 			dead = a.explain(err)
 		case sends >= maxSends || !isRetryable(ctx, err) || pause(ctx, resendDelay(sends, err)) != nil:
 			return nil, a.explain(err)

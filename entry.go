@@ -2,8 +2,8 @@ package awsoidc
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
+	"unique"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -12,44 +12,63 @@ import (
 
 // An entry is what an Exchanger holds of one identity.
 type entry struct {
-	subject   Subject
-	tokens    renewal[*exchanged]
-	used      atomic.Int64 // when recency was noted last, on the monotonic clock
+	realm     unique.Handle[realm]
+	id        string
+	tokens    renewal[exchanged]
+	roles     atomic.Pointer[[]*assumableRole] // never changed in place
+	retired   atomic.Pointer[[2]wire.Secret]   // the refresh tokens that the service refused last
+	used      atomic.Int64                     // when recency was noted last, on the monotonic clock
 	forgotten atomic.Bool
 
-	holds int   // guarded by identities.mu: callers who may be about to renew something
-	bytes int64 // guarded by identities.mu: what was counted for it
+	// Guarded by identities.mu:
+	holds        int32 // callers who may be about to renew something
+	listed       bool  // in one of the orders
+	precious     bool  // in that of the precious, or meant for it
+	bytes        int32 // what was counted for it
+	newer, older *entry
+}
 
-	mu      sync.Mutex                       // guards changes of roles, and retired
-	roles   atomic.Pointer[[]*assumableRole] // never changed in place
-	retired *[2]wire.Secret                  // the refresh tokens that the service refused last
+// realm is what the subjects of many identities have in common.
+type realm struct{ issuer, tenant string }
+
+func newEntry(s Subject, rules *rules) *entry {
+	e := &entry{realm: unique.Make(realm{s.Issuer, s.Tenant}), id: s.ID}
+	e.tokens.rules = rules
+	return e
+}
+
+func (e *entry) subject() Subject {
+	r := e.realm.Value()
+	return Subject{Issuer: r.issuer, ID: e.id, Tenant: r.tenant}
 }
 
 // retire keeps a refused refresh token from being sent again.
 func (e *entry) retire(refreshToken wire.Secret) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.retired == nil {
-		e.retired = new([2]wire.Secret)
+	for {
+		old, retired := e.retired.Load(), &[2]wire.Secret{refreshToken}
+		if old != nil {
+			retired[1] = old[0]
+		}
+		if e.retired.CompareAndSwap(old, retired) {
+			return
+		}
 	}
-	e.retired[0], e.retired[1] = refreshToken, e.retired[0]
 }
 
 func (e *entry) isRetired(refreshToken wire.Secret) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.retired != nil && (e.retired[0] == refreshToken || e.retired[1] == refreshToken)
+	retired := e.retired.Load()
+	return retired != nil && slices.Contains(retired[:], refreshToken)
 }
 
 // busy reports whether something is obtained for the entry, or may be at any
 // moment: were it evicted, Forget could not find it, and the next caller would
 // obtain the same again. identities.mu must be held.
 func (e *entry) busy() bool {
-	if e.holds > 0 || e.tokens.calling.Load() {
+	if e.holds > 0 || e.tokens.call.Load() != nil {
 		return true
 	}
 	for _, r := range e.assumable() {
-		if r.credentials.calling.Load() {
+		if r.credentials.call.Load() != nil {
 			return true
 		}
 	}
@@ -75,10 +94,10 @@ func (e *entry) clear() {
 // size returns about how many bytes the entry takes, its secrets included.
 func (e *entry) size() int64 {
 	const fixed, perRole = 600, 600
-	n := fixed + len(e.subject.Issuer) + len(e.subject.ID) + len(e.subject.Tenant)
+	n := fixed + len(e.id)
 	if l := e.tokens.current.Load(); l != nil {
 		t := l.value
-		n += len(t.accessToken) + len(t.refreshToken) + len(t.idToken) + len(t.identityContext) + len(t.scope)
+		n += len(t.accessToken) + len(t.refreshToken) + len(t.idToken) + len(t.identityContext)
 	}
 	for _, r := range e.assumable() {
 		n += perRole
@@ -122,23 +141,22 @@ const maxRoles = 32
 
 // role returns what is held of a role, new if need be.
 func (e *entry) role(a assumable, rules *rules) *assumableRole {
-	if r := find(e.assumable(), a); r != nil {
-		return r
+	for {
+		var roles []*assumableRole
+		old := e.roles.Load()
+		if old != nil {
+			roles = *old
+		}
+		if r := find(roles, a); r != nil {
+			return r
+		}
+		r := &assumableRole{assumable: a}
+		r.credentials.rules = rules
+		roles = append(slices.Clone(roles[max(0, len(roles)-maxRoles+1):]), r)
+		if e.roles.CompareAndSwap(old, &roles) {
+			return r
+		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	roles := e.assumable()
-	if r := find(roles, a); r != nil {
-		return r
-	}
-	if len(roles) >= maxRoles {
-		roles = roles[1:]
-	}
-	r := &assumableRole{assumable: a}
-	r.credentials.rules = rules
-	roles = append(slices.Clone(roles), r)
-	e.roles.Store(&roles)
-	return r
 }
 
 func find(roles []*assumableRole, a assumable) *assumableRole {

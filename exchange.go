@@ -66,13 +66,13 @@ func (c *climb) renewFailed(err error) {
 }
 
 // renew implements renewer.
-func (c *climb) renew(ctx context.Context, present *lease[*exchanged]) (*lease[*exchanged], error) {
+func (c *climb) renew(ctx context.Context, present *lease[exchanged]) (*lease[exchanged], error) {
 	c.began.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	var held *exchanged
 	if present != nil {
-		held = present.value
+		held = &present.value
 		c.valid = !c.exchanger.rules.now().reached(present.expiresAt)
 		c.prefetch = c.prefetch || c.valid
 	}
@@ -200,16 +200,15 @@ func (c *climb) usable(t *exchanged, due bool) bool {
 }
 
 // lease computes when tokens are to be replaced.
-func (c *climb) lease(t *exchanged) *lease[*exchanged] {
+func (c *climb) lease(t *exchanged) *lease[exchanged] {
 	now := c.exchanger.rules.now()
-	lifetime := t.expiresAt.Sub(t.issuedAt)
-	left := min(t.expiresAt.Sub(now.time()), lifetime)
-	ahead := lead(lifetime, t.accessToken)
+	left := min(t.expiresAt().Sub(now.time()), t.lifetime)
+	ahead := lead(t.lifetime, t.accessToken)
 	if t.refreshToken == "" {
 		ahead = min(ahead, shortLead)
 	}
-	return &lease[*exchanged]{
-		value:     t,
+	return &lease[exchanged]{
+		value:     *t,
 		expiresAt: now.add(left),
 		refreshAt: now.add(left - ahead),
 		seq:       c.exchanger.seq.Add(1),

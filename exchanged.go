@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"golang.org/x/oauth2"
 
@@ -15,10 +16,19 @@ import (
 type exchanged struct {
 	accessToken                            wire.Secret
 	refreshToken, idToken, identityContext wire.Secret // "" where there is none
-	scope, issuedTokenType                 string      // "" where the service did not say
-	issuedAt, expiresAt                    time.Time
+	kind                                   unique.Handle[tokenKind]
+	issued                                 int64 // nanoseconds since the Unix epoch
+	lifetime                               time.Duration
 	n                                      uint64 // grows with each renewal
 }
+
+// tokenKind is what the tokens of many identities have in common.
+type tokenKind struct {
+	scope, issuedTokenType string // "" where the service did not say
+}
+
+func (t *exchanged) issuedAt() time.Time  { return time.Unix(0, t.issued) }
+func (t *exchanged) expiresAt() time.Time { return t.issuedAt().Add(t.lifetime) }
 
 func newExchanged(out *wire.CreateTokenWithIAMOutput, sentAt time.Time, n uint64) *exchanged {
 	return &exchanged{
@@ -26,10 +36,9 @@ func newExchanged(out *wire.CreateTokenWithIAMOutput, sentAt time.Time, n uint64
 		refreshToken:    out.RefreshToken,
 		idToken:         out.IDToken,
 		identityContext: out.IdentityContext,
-		scope:           strings.Join(out.Scopes, " "),
-		issuedTokenType: out.IssuedTokenType,
-		issuedAt:        sentAt,
-		expiresAt:       sentAt.Add(out.ExpiresIn),
+		kind:            unique.Make(tokenKind{strings.Join(out.Scopes, " "), out.IssuedTokenType}),
+		issued:          sentAt.UnixNano(),
+		lifetime:        out.ExpiresIn,
 		n:               n,
 	}
 }
@@ -46,9 +55,9 @@ func (t *exchanged) withoutRefreshToken() *exchanged {
 }
 
 func (t *exchanged) oauth2() *oauth2.Token {
-	extra := map[string]any{"expires_at": t.expiresAt}
+	extra, kind := map[string]any{"expires_at": t.expiresAt()}, t.kind.Value()
 	for name, value := range map[string]string{
-		"id_token": string(t.idToken), "scope": t.scope, "issued_token_type": t.issuedTokenType,
+		"id_token": string(t.idToken), "scope": kind.scope, "issued_token_type": kind.issuedTokenType,
 	} {
 		if value != "" {
 			extra[name] = value
@@ -68,7 +77,7 @@ type identityRecord struct {
 // without returns held, what somebody has in memory, unless it was forgotten
 // since.
 func (r *identityRecord) without(held *exchanged) *exchanged {
-	if held != nil && !held.issuedAt.After(r.forgotten) {
+	if held != nil && !held.issuedAt().After(r.forgotten) {
 		return nil
 	}
 	return held
@@ -111,12 +120,13 @@ type storedIdentity struct {
 func (r *identityRecord) encode(key string) []byte {
 	stored := storedIdentity{Key: key, Spent: r.spent, Forgotten: r.forgotten.UTC()}
 	if t := r.tokens; t != nil {
+		kind := t.kind.Value()
 		stored = storedIdentity{
 			Key: key, N: t.n,
 			AccessToken: string(t.accessToken), RefreshToken: string(t.refreshToken),
 			IDToken: string(t.idToken), IdentityContext: string(t.identityContext),
-			Scope: t.scope, IssuedTokenType: t.issuedTokenType,
-			IssuedAt: t.issuedAt.UTC(), ExpiresAt: t.expiresAt.UTC(), Spent: r.spent,
+			Scope: kind.scope, IssuedTokenType: kind.issuedTokenType,
+			IssuedAt: t.issuedAt().UTC(), ExpiresAt: t.expiresAt().UTC(), Spent: r.spent,
 			Forgotten: r.forgotten.UTC(),
 		}
 	} else if len(r.spent) == 0 && r.forgotten.IsZero() {
@@ -137,7 +147,8 @@ func decodeIdentity(raw []byte, key string) (record identityRecord) {
 	}
 	record.spent, record.forgotten = s.Spent, s.Forgotten
 	lifetime := s.ExpiresAt.Sub(s.IssuedAt)
-	if !isToken(s.AccessToken) || lifetime <= 0 || lifetime > wire.MaxExpiresIn {
+	issued := s.IssuedAt.UnixNano()
+	if !isToken(s.AccessToken) || !time.Unix(0, issued).Equal(s.IssuedAt) || lifetime <= 0 || lifetime > wire.MaxExpiresIn {
 		return record
 	}
 	for _, secret := range []*string{&s.RefreshToken, &s.IDToken, &s.IdentityContext} {
@@ -148,8 +159,7 @@ func decodeIdentity(raw []byte, key string) (record identityRecord) {
 	record.tokens = &exchanged{
 		accessToken: wire.Secret(s.AccessToken), refreshToken: wire.Secret(s.RefreshToken),
 		idToken: wire.Secret(s.IDToken), identityContext: wire.Secret(s.IdentityContext),
-		scope: s.Scope, issuedTokenType: s.IssuedTokenType,
-		issuedAt: s.IssuedAt, expiresAt: s.ExpiresAt, n: s.N,
+		kind: unique.Make(tokenKind{s.Scope, s.IssuedTokenType}), issued: issued, lifetime: lifetime, n: s.N,
 	}
 	return record
 }

@@ -349,7 +349,7 @@ func (i Identity) Format(f fmt.State, _ rune) {
 }
 
 // get returns the identity's tokens, and what the exchanger holds of it.
-func (i Identity) get(ctx context.Context) (*entry, *lease[*exchanged], error) {
+func (i Identity) get(ctx context.Context) (*entry, *lease[exchanged], error) {
 	entry, now := i.exchanger.identities.get(i.subject)
 	if entry != nil {
 		if l := entry.tokens.fresh(now); l != nil {
@@ -361,7 +361,7 @@ func (i Identity) get(ctx context.Context) (*entry, *lease[*exchanged], error) {
 }
 
 // getAnew is get where something may have to be obtained.
-func (i Identity) getAnew(ctx context.Context) (*entry, *lease[*exchanged], error) {
+func (i Identity) getAnew(ctx context.Context) (*entry, *lease[exchanged], error) {
 	entry, release, err := i.acquire()
 	if err != nil {
 		return nil, nil, err
@@ -388,7 +388,7 @@ const maxJoins = 64
 
 // obtain returns tokens from the ladder. Those who wait for each other share an
 // outcome, but not that somebody else had no good assertion.
-func (i Identity) obtain(ctx context.Context, entry *entry, prefetch bool) (*lease[*exchanged], error) {
+func (i Identity) obtain(ctx context.Context, entry *entry, prefetch bool) (*lease[exchanged], error) {
 	for waited := 0; ; waited++ {
 		if entry.forgotten.Load() {
 			return nil, errForgotten

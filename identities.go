@@ -26,8 +26,8 @@ type identities struct {
 	index    *xsync.Map[uint64, *entry] // by a hash of the subject
 
 	mu        sync.Mutex                       // guards the rest, and changes of index
-	plain     *simplelru.LRU[*entry, struct{}] // entries in the order of their use
-	precious  *simplelru.LRU[*entry, struct{}] // those with refresh tokens that nobody else has
+	plain     recency                          // entries in the order of their use
+	precious  recency                          // those with refresh tokens that nobody else has
 	withRoles *simplelru.LRU[*entry, struct{}] // those of both that have credentials
 	bytes     int64
 }
@@ -36,9 +36,7 @@ func (s *identities) init(cfg *ExchangerConfig, rules *rules) {
 	s.max, s.maxBytes, s.stored = cfg.MaxIdentities, cfg.MaxBytes, cfg.Store != nil
 	s.rules, s.seed = rules, maphash.MakeSeed()
 	s.index = xsync.NewMap[uint64, *entry]()
-	for _, order := range []**simplelru.LRU[*entry, struct{}]{&s.plain, &s.precious, &s.withRoles} {
-		*order, _ = simplelru.NewLRU[*entry, struct{}](math.MaxInt, nil) // evict does it
-	}
+	s.withRoles, _ = simplelru.NewLRU[*entry, struct{}](math.MaxInt, nil) // evict does it
 }
 
 const (
@@ -51,19 +49,14 @@ const (
 
 // hash returns where the index has a subject.
 func (s *identities) hash(subject Subject) uint64 {
-	var h maphash.Hash
-	h.SetSeed(s.seed)
-	h.WriteString(subject.ID)
-	h.WriteString(subject.Issuer)
-	h.WriteString(subject.Tenant)
-	return h.Sum64()
+	return maphash.Comparable(s.seed, subject)
 }
 
 // get returns the entry of a subject, or nil, and the present time.
 func (s *identities) get(subject Subject) (*entry, instant) {
 	now := s.rules.now()
 	e, ok := s.index.Load(s.hash(subject))
-	if !ok || e.subject != subject {
+	if !ok || e.subject() != subject {
 		return nil, now
 	}
 	if used := e.used.Load(); now.mono-used >= int64(recencyStep) && e.used.CompareAndSwap(used, now.mono) {
@@ -76,9 +69,22 @@ func (s *identities) get(subject Subject) (*entry, instant) {
 
 // touch makes e the one that was used last. s.mu must be held.
 func (s *identities) touch(e *entry) {
-	s.plain.Get(e)
-	s.precious.Get(e)
-	s.withRoles.Get(e)
+	if e.listed {
+		order := s.order(e)
+		order.remove(e)
+		order.add(e)
+	}
+	if e.roles.Load() != nil {
+		s.withRoles.Get(e)
+	}
+}
+
+// order returns the order that e is in, or belongs in. s.mu must be held.
+func (s *identities) order(e *entry) *recency {
+	if e.precious {
+		return &s.precious
+	}
+	return &s.plain
 }
 
 // acquire returns the entry of a subject, new if need be, with one more hold.
@@ -87,14 +93,13 @@ func (s *identities) acquire(subject Subject) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.index.Load(hash)
-	if !ok || e.subject != subject {
+	if !ok || e.subject() != subject {
 		if ok {
 			s.remove(e) // two subjects with one hash: hardly ever
 		}
-		e = &entry{subject: subject}
-		e.tokens.rules = s.rules
+		e = newEntry(subject, s.rules)
 		s.index.Store(hash, e)
-		s.plain.Add(e, struct{}{})
+		s.plain.add(e)
 	}
 	e.holds++
 	e.used.Store(s.rules.now().mono)
@@ -108,18 +113,14 @@ func (s *identities) release(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.holds--
-	if !s.plain.Contains(e) && !s.precious.Contains(e) {
+	if !e.listed {
 		return // forgotten meanwhile
 	}
 	s.count(e)
-	if precious := !s.stored && e.hasRefreshToken(); precious != s.precious.Contains(e) {
-		s.plain.Remove(e)
-		s.precious.Remove(e)
-		if precious {
-			s.precious.Add(e, struct{}{})
-		} else {
-			s.plain.Add(e, struct{}{})
-		}
+	if precious := !s.stored && e.hasRefreshToken(); precious != e.precious {
+		s.order(e).remove(e)
+		e.precious = precious
+		s.order(e).add(e)
 	}
 	if len(e.assumable()) > 0 {
 		s.withRoles.Add(e, struct{}{})
@@ -129,8 +130,8 @@ func (s *identities) release(e *entry) {
 
 // count brings s.bytes up to date with e. s.mu must be held.
 func (s *identities) count(e *entry) {
-	n := e.size()
-	s.bytes += n - e.bytes
+	n := int32(min(e.size(), math.MaxInt32))
+	s.bytes += int64(n - e.bytes)
 	e.bytes = n
 }
 
@@ -138,40 +139,38 @@ func (s *identities) count(e *entry) {
 // more of those than callers. s.mu must be held.
 func (s *identities) evict() {
 	for tries := 0; tries < evictionTries; tries++ {
-		tooMany := s.plain.Len()+s.precious.Len() > s.max
+		tooMany := s.plain.len+s.precious.len > s.max
 		if !tooMany && s.bytes <= s.maxBytes {
 			return
 		}
-		order := s.plain
+		e, dropRoles := s.plain.oldest, false
 		switch {
 		case !tooMany && s.withRoles.Len() > 0:
-			order = s.withRoles
-		case s.precious.Len() > 0 && s.plain.Len() <= s.max/plainShare:
-			order = s.precious
+			e, _, dropRoles = s.withRoles.GetOldest()
+		case s.precious.len > 0 && s.plain.len <= s.max/plainShare:
+			e = s.precious.oldest
 		}
-		e, _, ok := order.GetOldest()
 		switch {
-		case !ok:
+		case e == nil:
 			return
 		case e.busy():
 			s.touch(e)
-		case order == s.withRoles:
+		case dropRoles:
 			e.roles.Store(nil)
 			s.withRoles.Remove(e)
 			s.count(e)
 		default:
 			s.remove(e)
-			s.index.Delete(s.hash(e.subject))
+			s.index.Delete(s.hash(e.subject()))
 		}
 	}
 }
 
 // remove takes e out of the orders. s.mu must be held.
 func (s *identities) remove(e *entry) {
-	s.plain.Remove(e)
-	s.precious.Remove(e)
+	s.order(e).remove(e)
 	s.withRoles.Remove(e)
-	s.bytes -= e.bytes
+	s.bytes -= int64(e.bytes)
 	e.bytes = 0
 }
 
@@ -180,7 +179,7 @@ func (s *identities) forget(subject Subject) {
 	hash := s.hash(subject)
 	s.mu.Lock()
 	e, ok := s.index.Load(hash)
-	ok = ok && e.subject == subject
+	ok = ok && e.subject() == subject
 	if ok {
 		s.index.Delete(hash)
 		s.remove(e)
@@ -196,8 +195,8 @@ func (s *identities) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.index.Clear()
-	s.plain.Purge()
-	s.precious.Purge()
+	s.plain.clear()
+	s.precious.clear()
 	s.withRoles.Purge()
 	s.bytes = 0
 }
@@ -206,5 +205,5 @@ func (s *identities) clear() {
 func (s *identities) len() (entries int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.plain.Len() + s.precious.Len(), s.bytes
+	return s.plain.len + s.precious.len, s.bytes
 }

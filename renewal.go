@@ -48,13 +48,12 @@ type renewal[T any] struct {
 	rules   *rules
 	current atomic.Pointer[lease[T]]
 
-	calling atomic.Bool             // a call is under way
-	used    atomic.Bool             // a lease was returned before, or is fresh
-	trouble atomic.Pointer[trouble] // of the last renew, nil after a success
+	call    atomic.Pointer[flight.Call[*lease[T]]] // under way, or nil
+	trouble atomic.Pointer[trouble]                // of the last renew, nil after a success
+	used    atomic.Bool                            // a lease was returned before, or is fresh
 
-	mu      sync.Mutex // guards the rest, and changes of all; never held while anything waits
-	call    *flight.Call[*lease[T]]
-	cleared int // how often clear was called: earlier calls publish nothing
+	cleared uint32     // guarded by mu: how often clear was called: earlier calls publish nothing
+	mu      sync.Mutex // guards changes of all; never held while anything waits
 }
 
 // rules are what renewals have in common. Their clock must be set.
@@ -125,7 +124,7 @@ func (r *renewal[T]) served() *lease[T] {
 	if !now.reached(l.refreshAt) {
 		return l
 	}
-	if now.reached(l.expiresAt) || r.rules.foreground || !r.used.Load() || !r.calling.Load() && !r.trouble.Load().lasts(now) {
+	if now.reached(l.expiresAt) || r.rules.foreground || !r.used.Load() || r.call.Load() == nil && !r.trouble.Load().lasts(now) {
 		return nil
 	}
 	return l
@@ -194,11 +193,11 @@ func (r *renewal[T]) next(ctx context.Context, by renewer[T]) (*lease[T], *fligh
 		// A program that ends soon after its first use must not take a
 		// renewal down with it, half done.
 		if first || r.rules.foreground {
-			return l, r.call, waitBriefly, nil
+			return l, r.call.Load(), waitBriefly, nil
 		}
 		return l, nil, waitNot, nil
 
-	case r.call == nil && r.trouble.Load().lasts(now):
+	case r.call.Load() == nil && r.trouble.Load().lasts(now):
 		return nil, nil, waitNot, r.trouble.Load().failure
 	case ctx.Err() != nil:
 		return nil, nil, waitNot, context.Cause(ctx)
@@ -206,21 +205,20 @@ func (r *renewal[T]) next(ctx context.Context, by renewer[T]) (*lease[T], *fligh
 	if !r.startLocked(ctx, by) {
 		return nil, nil, waitNot, ErrClosed
 	}
-	return nil, r.call, waitFull, nil
+	return nil, r.call.Load(), waitFull, nil
 }
 
 // startLocked starts a renew unless one is under way. It reports whether there
 // is one: not where it is too late to begin. r.mu must be held.
 func (r *renewal[T]) startLocked(ctx context.Context, by renewer[T]) bool {
-	if r.call != nil {
+	if r.call.Load() != nil {
 		return true
 	}
 	if !r.rules.begin() {
 		return false
 	}
 	cleared, present := r.cleared, r.current.Load()
-	r.calling.Store(true)
-	r.call = flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
+	r.call.Store(flight.Start(ctx, func(ctx context.Context) (*lease[T], error) {
 		defer r.rules.calls.Done()
 		next, err := by.renew(ctx, present)
 		if err == nil && r.rules.now().reached(next.expiresAt) {
@@ -231,20 +229,19 @@ func (r *renewal[T]) startLocked(ctx context.Context, by renewer[T]) bool {
 			by.renewFailed(err)
 		}
 		return next, err
-	})
+	}))
 	return true
 }
 
 // end takes the outcome of a renew that began with the lease before. It returns
 // the lease that is present now, and reports whether it is valid.
-func (r *renewal[T]) end(before, next *lease[T], err error, cleared int) (*lease[T], bool) {
+func (r *renewal[T]) end(before, next *lease[T], err error, cleared uint32) (*lease[T], bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if cleared != r.cleared {
 		return next, false
 	}
-	r.call = nil
-	r.calling.Store(false)
+	r.call.Store(nil)
 	if before != nil {
 		r.used.Store(true)
 	}
@@ -326,8 +323,7 @@ func (r *renewal[T]) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cleared++
-	r.call = nil
-	r.calling.Store(false)
+	r.call.Store(nil)
 	r.clearLocked()
 }
 
