@@ -93,7 +93,7 @@ func (e *entry) clear() {
 
 // size returns about how many bytes the entry takes, its secrets included.
 func (e *entry) size() int64 {
-	const fixed, perRole = 600, 600
+	const fixed, perRole = 400, 600
 	n := fixed + len(e.id)
 	if l := e.tokens.current.Load(); l != nil {
 		t := l.value

@@ -92,26 +92,26 @@ func TestWhatIsEvictedFirst(t *testing.T) {
 	})
 }
 
+// An identity takes about 340 bytes beside its secrets.
+func TestMemoryOfAnIdentity(t *testing.T) {
+	const n, most = 20_000, 380
+	ex, perEntry := withIdentities(t, someSubjects(n))
+	if got := ex.Stats().Identities; got != n {
+		t.Fatalf("%d identities, want %d", got, n)
+	}
+	if perEntry > most {
+		t.Errorf("an identity takes %.0f bytes beside its secrets, want at most %d", perEntry, most)
+	}
+}
+
 // BenchmarkIdentities measures what an identity costs, from a thousand to a
 // million of them: bytes in memory beyond its secrets, and a hit.
 func BenchmarkIdentities(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
-		subjects := make([]awsoidc.Subject, n)
-		for i := range subjects {
-			subjects[i] = awsoidc.Subject{Issuer: issuer, ID: fmt.Sprintf("user-%08d", i)}
-		}
+		subjects := someSubjects(n)
 		order := zipfian(n)
 		b.Run(fmt.Sprintf("%d/awsoidc", n), func(b *testing.B) {
-			before := heapBytes()
-			ex := newExchanger(b, idctest.New(), func(c *awsoidc.ExchangerConfig) {
-				c.Store, c.MaxIdentities, c.MaxBytes = anyIdentity{}, n, 1<<40
-			})
-			for _, s := range subjects {
-				if _, err := ex.Identity(s, awsoidc.Assertion{}).RetrieveBearerToken(b.Context()); err != nil {
-					b.Fatal(err)
-				}
-			}
-			perEntry := float64(heapBytes()-before)/float64(n) - anySecrets
+			ex, perEntry := withIdentities(b, subjects)
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := rand.IntN(len(order)); pb.Next(); i++ {
@@ -144,6 +144,30 @@ func BenchmarkIdentities(b *testing.B) {
 			b.ReportMetric(perEntry, "B/entry")
 		})
 	}
+}
+
+func someSubjects(n int) []awsoidc.Subject {
+	subjects := make([]awsoidc.Subject, n)
+	for i := range subjects {
+		subjects[i] = awsoidc.Subject{Issuer: issuer, ID: fmt.Sprintf("user-%08d", i)}
+	}
+	return subjects
+}
+
+// withIdentities returns an exchanger that holds tokens for all subjects, and
+// how many bytes each takes beside its secrets.
+func withIdentities(t testing.TB, subjects []awsoidc.Subject) (*awsoidc.Exchanger, float64) {
+	t.Helper()
+	before := heapBytes()
+	ex := newExchanger(t, idctest.New(), func(c *awsoidc.ExchangerConfig) {
+		c.Store, c.MaxIdentities, c.MaxBytes = anyIdentity{}, len(subjects), 1<<40
+	})
+	for _, s := range subjects {
+		if _, err := ex.Identity(s, awsoidc.Assertion{}).RetrieveBearerToken(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ex, float64(heapBytes()-before)/float64(len(subjects)) - anySecrets
 }
 
 func zipfian(n int) []int {
