@@ -34,10 +34,17 @@ type Config struct {
 	// Scopes to register the client with. nil means "sso:account:access"
 	// where SessionName is set, and no scopes otherwise. A session without
 	// scopes can't be refreshed: the service issues it no refresh token.
+	// GrantAuthCode always has scopes, "sso:account:access" where none are
+	// given.
 	Scopes []string
 
 	// Grant is how Login signs a person in. The default is GrantAuto.
 	Grant Grant
+
+	// RedirectPort is the TCP port on 127.0.0.1 that the browser returns to
+	// with GrantAuthCode, where one must be known beforehand, such as for a
+	// port that is forwarded. 0 means any free one.
+	RedirectPort int
 
 	// Prompt shows the person how to approve a sign-in. Without it Login
 	// fails, with an error that wraps ErrNoPrompt.
@@ -182,8 +189,11 @@ func (c *Config) complete() error {
 	if err := c.Endpoints.check(); err != nil {
 		return err
 	}
-	if c.Grant != GrantAuto && c.Grant != GrantDevice {
+	if c.Grant < GrantAuto || c.Grant > GrantAuthCode {
 		return badConfig("Grant", fmt.Sprint(int(c.Grant)), "use one of the Grant constants", nil)
+	}
+	if c.RedirectPort < 0 || c.RedirectPort > 65535 {
+		return badConfig("RedirectPort", fmt.Sprint(c.RedirectPort), "give a port between 1 and 65535, or 0 for any free one", nil)
 	}
 	if c.Scopes == nil && c.SessionName != "" {
 		c.Scopes = []string{defaultScope}

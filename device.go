@@ -3,7 +3,6 @@ package awsoidc
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/awsoidc/awsoidc/wire"
@@ -24,14 +23,15 @@ const (
 // signInByDevice signs a person in by the device authorization grant (RFC
 // 8628).
 func (s *TokenSource) signInByDevice(ctx context.Context, reason string) error {
-	reg, err := s.registration(ctx)
+	client := &wire.RegisterClientInput{ClientName: s.cfg.ClientName, Scopes: s.cfg.Scopes}
+	reg, err := s.registration(ctx, client)
 	if err != nil {
 		return err
 	}
 	auth, err := s.startDeviceAuthorization(ctx, reg)
 	if isType(err, wire.TypeInvalidClient) {
 		s.refuseClient(reg.clientID)
-		if reg, err = s.registration(ctx); err != nil {
+		if reg, err = s.registration(ctx, client); err != nil {
 			return err
 		}
 		auth, err = s.startDeviceAuthorization(ctx, reg)
@@ -131,17 +131,5 @@ func (s *TokenSource) poll(ctx context.Context, reg *registration, deviceCode wi
 	if err != nil {
 		return nil, err
 	}
-	return &session{
-		startURL:              s.cfg.StartURL,
-		region:                s.cfg.Region,
-		accessToken:           answer.AccessToken,
-		refreshToken:          answer.RefreshToken,
-		idToken:               answer.IDToken,
-		scope:                 strings.Join(s.cfg.Scopes, " "),
-		issuedAt:              sentAt,
-		expiresAt:             sentAt.Add(answer.ExpiresIn),
-		clientID:              reg.clientID,
-		clientSecret:          reg.clientSecret,
-		registrationExpiresAt: reg.expiresAt,
-	}, nil
+	return s.newSession(reg, answer, sentAt), nil
 }

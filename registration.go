@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/awsoidc/awsoidc/wire"
@@ -15,26 +16,28 @@ import (
 // should outlive at least a day's work.
 const registrationMargin = 24 * time.Hour
 
-// registration returns a client registration that fits: the stored one, or
-// else a new one, which it stores.
-func (s *TokenSource) registration(ctx context.Context) (*registration, error) {
+// registration returns a client registration like want: the stored one where it
+// fits, or else a new one, which it stores. Both grants have their
+// registrations in one record, as the AWS CLI does it: one takes the other's
+// place, and sessions keep their own copy.
+func (s *TokenSource) registration(ctx context.Context, want *wire.RegisterClientInput) (*registration, error) {
 	if raw, err := s.store.Get(ctx, s.keys.registration); err == nil {
-		if reg := s.fitting(raw); reg != nil {
+		if reg := s.fitting(raw, want); reg != nil {
 			return reg, nil
 		}
 	}
 	var reg *registration
 	err := s.updateRecord(ctx, s.keys.registration, func(ctx context.Context, old []byte) (_ []byte, err error) {
-		if reg = s.fitting(old); reg != nil {
+		if reg = s.fitting(old, want); reg != nil {
 			return nil, errUnchanged
 		}
-		if reg, err = s.register(ctx); err != nil || reg.expiresAt.IsZero() {
+		if reg, err = s.register(ctx, want); err != nil || reg.expiresAt.IsZero() {
 			return nil, cmp.Or(err, errUnchanged)
 		}
 		return reg.encode(), nil
 	})
 	if reg == nil && !isAnswer(err) && ctx.Err() == nil {
-		reg, err = s.register(ctx) // it serves this sign-in, if no other
+		reg, err = s.register(ctx, want) // it serves this sign-in, if no other
 	}
 	if reg != nil {
 		return reg, nil // whether or not it could be saved
@@ -42,8 +45,9 @@ func (s *TokenSource) registration(ctx context.Context) (*registration, error) {
 	return nil, s.signInFailed("the client could not be registered", err)
 }
 
-// fitting returns the registration in a record if a sign-in can use it.
-func (s *TokenSource) fitting(raw []byte) *registration {
+// fitting returns the registration in a record if a sign-in that needs one like
+// want can use it.
+func (s *TokenSource) fitting(raw []byte, want *wire.RegisterClientInput) *registration {
 	if raw == nil {
 		return nil
 	}
@@ -51,11 +55,20 @@ func (s *TokenSource) fitting(raw []byte) *registration {
 	if err != nil ||
 		s.isDeadClient(reg.clientID) ||
 		reg.expiresAt.Before(s.rules.now().time().Add(registrationMargin)) ||
-		len(reg.grantTypes) > 0 || // for the authorization code grant
-		!sameSet(reg.scopes, s.cfg.Scopes) {
+		!reg.suits(want.GrantTypes) ||
+		!sameSet(reg.scopes, want.Scopes) {
 		return nil
 	}
 	return reg
+}
+
+// suits reports whether r is for clients that ask for these grant types when
+// they register. Those of the device grant ask for none.
+func (r *registration) suits(grantTypes []string) bool {
+	if len(grantTypes) == 0 {
+		return len(r.grantTypes) == 0
+	}
+	return !slices.ContainsFunc(grantTypes, func(g string) bool { return !slices.Contains(r.grantTypes, g) })
 }
 
 func sameSet(a, b []string) bool {
@@ -66,13 +79,10 @@ func sameSet(a, b []string) bool {
 }
 
 // register registers a new client.
-func (s *TokenSource) register(ctx context.Context) (*registration, error) {
+func (s *TokenSource) register(ctx context.Context, want *wire.RegisterClientInput) (*registration, error) {
 	var out *wire.RegisterClientOutput
 	err := repeat(ctx, func(ctx context.Context) (err error) {
-		out, err = s.wire.RegisterClient(ctx, &wire.RegisterClientInput{
-			ClientName: s.cfg.ClientName,
-			Scopes:     s.cfg.Scopes,
-		})
+		out, err = s.wire.RegisterClient(ctx, want)
 		return err
 	})
 	if err != nil {
@@ -82,8 +92,27 @@ func (s *TokenSource) register(ctx context.Context) (*registration, error) {
 		clientID:     out.ClientID,
 		clientSecret: out.ClientSecret,
 		expiresAt:    out.ClientSecretExpiresAt,
-		scopes:       s.cfg.Scopes,
+		scopes:       want.Scopes,
+		grantTypes:   want.GrantTypes,
 	}, nil
+}
+
+// newSession is the session of an answer to what a registered client sent at
+// sentAt.
+func (s *TokenSource) newSession(reg *registration, answer *wire.CreateTokenOutput, sentAt time.Time) *session {
+	return &session{
+		startURL:              s.cfg.StartURL,
+		region:                s.cfg.Region,
+		accessToken:           answer.AccessToken,
+		refreshToken:          answer.RefreshToken,
+		idToken:               answer.IDToken,
+		scope:                 strings.Join(reg.scopes, " "),
+		issuedAt:              sentAt,
+		expiresAt:             sentAt.Add(answer.ExpiresIn),
+		clientID:              reg.clientID,
+		clientSecret:          reg.clientSecret,
+		registrationExpiresAt: reg.expiresAt,
+	}
 }
 
 // isAnswer reports whether err came from the service or the way to it.

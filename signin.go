@@ -96,7 +96,10 @@ func (s *TokenSource) signIn(ctx context.Context) error {
 		return err
 	}
 	return s.takeTurn(ctx, func(ctx context.Context) error {
-		_, reason := s.grant()
+		grant, reason := s.grant()
+		if grant == GrantAuthCode {
+			return s.signInByCode(ctx, reason)
+		}
 		return s.signInByDevice(ctx, reason)
 	})
 }

@@ -120,7 +120,7 @@ func TestLoginStartURL(t *testing.T) {
 func TestLoginCommandLine(t *testing.T) {
 	m := newMachine(t)
 	before := m.files()
-	m.run("login", "-profile", "dev", "-pkce").failed("-pkce is not available in this version", "device grant")
+	m.run("login", "-profile", "dev", "-pkce", "-device").failed("one of -device and -pkce")
 	m.run("login", "-profile", "dev", "-sso-session", "corp").failed("one of -profile, -sso-session and -start-url")
 	m.run("login", "-start-url", startURL).failed("both -start-url and -region")
 	m.run("login", "-region", "us-east-1").failed("both -start-url and -region")

@@ -38,7 +38,7 @@ func main() {
 		return nil
 	})
 	flag.BoolVar(&o.device, "device", false, "use the device authorization grant: approve in a browser on any device")
-	flag.BoolVar(&o.pkce, "pkce", false, "use the authorization code grant with PKCE; not available in this version")
+	flag.BoolVar(&o.pkce, "pkce", false, "use the authorization code grant with PKCE: approve in a browser on this machine")
 	flag.BoolVar(&o.noBrowser, "no-browser", false, "open no browser; only show the URL")
 	flag.BoolVar(&o.force, "force", false, "sign in even if the session is valid")
 	program.Program{
@@ -61,8 +61,11 @@ func login(ctx context.Context, o options) (err error) {
 		terminal.OpenURL = prompt.OpenBrowser
 	}
 	o.Prompt = terminal // chooses the grant, and says why, unless a flag does
-	if o.device {
+	switch {
+	case o.device:
 		o.Grant = awsoidc.GrantDevice
+	case o.pkce:
+		o.Grant = awsoidc.GrantAuthCode
 	}
 	o.Logger = program.Logger()
 
@@ -113,8 +116,8 @@ func (o options) check() error {
 		}
 	}
 	switch {
-	case o.pkce:
-		return errors.New("-pkce is not available in this version: leave it out to use the device grant")
+	case o.device && o.pkce:
+		return errors.New("give one of -device and -pkce, or neither")
 	case chosen > 1:
 		return errors.New("give one of -profile, -sso-session and -start-url")
 	case (o.StartURL == "") != (o.Region == ""):

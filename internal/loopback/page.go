@@ -1,0 +1,49 @@
+package loopback
+
+import (
+	"bytes"
+	"crypto/rand"
+	_ "embed"
+	"html/template"
+	"net/http"
+	"strconv"
+	"sync"
+)
+
+//go:embed page.html
+var pageHTML string
+
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Parse(pageHTML))
+})
+
+// page is what a person reads. Nothing of a request is ever in it.
+type page struct {
+	Mark, Title, Detail string
+	Nonce               string // of the style sheet
+}
+
+var (
+	approved = page{Mark: "good", Title: "Sign-in approved", Detail: "You may close this window. Your program is finishing the sign-in."}
+	denied   = page{Mark: "bad", Title: "Sign-in refused", Detail: "You, or a policy, did not allow it, and your program was told. You may close this window."}
+	failed   = page{Mark: "bad", Title: "Sign-in failed", Detail: "The answer that came here can’t be used. Your program says why. You may close this window."}
+	forged   = page{Mark: "bad", Title: "Not the sign-in that was asked for", Detail: "This answer does not belong to the sign-in that waits here, and was not used. If you did not just start a sign-in, close this window."}
+	repeated = page{Mark: "note", Title: "Answered already", Detail: "This sign-in has its answer. You may close this window and go back to your program."}
+	notHere  = page{Mark: "note", Title: "Nothing here", Detail: "A program waits here for the end of a sign-in. You may close this window."}
+)
+
+func write(w http.ResponseWriter, status int, p page) {
+	p.Nonce = rand.Text()
+	var b bytes.Buffer
+	pageTemplate().Execute(&b, p) // to memory, of four strings: cannot fail
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+p.Nonce+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
