@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -186,5 +187,33 @@ func (m *machine) keeps(s idctest.Session) {
 	m.t.Helper()
 	if m.session("corp") != s {
 		m.t.Error("the session was not kept")
+	}
+}
+
+func TestLoginPKCE(t *testing.T) {
+	m := newMachine(t)
+	p := m.command("login", "-profile", "dev", "-pkce", "-no-browser")
+	r, w := io.Pipe()
+	p.cmd.Stdout = w
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(r).ReadString('\n')
+	r.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	callback, err := m.idc.ApproveAuthorization(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get(callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	p.wait().ok()
+	if s := m.session("corp"); resp.StatusCode != http.StatusOK || s.AccessToken == "" || s.RefreshToken == "" {
+		t.Errorf("status %d, session %+v", resp.StatusCode, s)
 	}
 }
