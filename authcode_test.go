@@ -139,6 +139,7 @@ func TestAuthCodeForgedFirst(t *testing.T) {
 
 func TestAuthCodeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	why := errors.New("interrupted")
 	src := newSource(t, idctest.New(), byCode(t, func(string) (string, error) { cancel(why); return "http://127.0.0.1:1", errors.New("no browser") }))
 	if err := src.Login(ctx); err == nil {
@@ -155,6 +156,7 @@ func TestAuthCodeEndsWithItsContext(t *testing.T) {
 		})
 	})
 	ctx, cancel = context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	if err := src.Login(ctx); !errors.Is(err, why) {
 		t.Errorf("got %v", err)
 	}
