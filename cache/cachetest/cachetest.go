@@ -5,7 +5,8 @@
 //	}
 //
 // Run it with -race. It uses JSON objects as records, which every store takes,
-// and needs room for 64 of them and for two of cache.MaxRecordBytes.
+// and needs room for 64 of them and for two of cache.MaxRecordBytes, or of as
+// many bytes as the store's method MaxRecordBytes() int returns, where it has one.
 package cachetest
 
 import (

@@ -172,7 +172,11 @@ func testNoSharedSlices(t *testing.T, a, b cache.Store) {
 }
 
 func testLargestRecord(t *testing.T, a, b cache.Store) {
-	largest := []byte(`{"n":"` + strings.Repeat("x", cache.MaxRecordBytes-len(`{"n":""}`)) + `"}`)
+	limit := cache.MaxRecordBytes
+	if l, ok := a.(interface{ MaxRecordBytes() int }); ok {
+		limit = l.MaxRecordBytes()
+	}
+	largest := []byte(`{"n":"` + strings.Repeat("x", limit-len(`{"n":""}`)) + `"}`)
 	put(t, a, "key", largest)
 	want(t, b, "key", largest)
 	for _, fnErr := range []error{nil, errFunction} {
