@@ -3,9 +3,12 @@ package cache_test
 import (
 	"bytes"
 	"context"
+	"crypto/fips140"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -160,6 +163,7 @@ func TestEncryptedRefusesAnOlderVersion(t *testing.T) {
 }
 
 func TestEncryptedRotation(t *testing.T) {
+	t.Log("fips140", fips140.Enabled())
 	inner := newLRU(t, 10, 1<<20)
 	before, after := encryptionKey(t, "before"), encryptionKey(t, "later")
 	put(t, newEncrypted(t, inner, before), "a", `{"n":1}`)
@@ -260,6 +264,15 @@ func TestNewEncryptedRefusesBadKeys(t *testing.T) {
 	wantError(t, err, nil, "Store")
 	_, err = cache.NewEncryptionKey("k", make([]byte, 16))
 	wantError(t, err, nil, "32")
+}
+
+// A process that may use FIPS 140-3 algorithms only can seal and open.
+func TestEncryptedInFIPSMode(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^TestEncryptedRotation$")
+	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
+	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: TestEncryptedRotation")) || !bytes.Contains(out, []byte("fips140 true")) {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // Whatever the store holds, Get opens it only where it was sealed for this key.
