@@ -9,6 +9,7 @@
 //   - [LRU] is this process's memory, under an entry count and a byte budget.
 //   - [Local] makes a store of any key-value interface that has no lock, such as
 //     an embedded database; it excludes within this process only.
+//   - [Encrypted] seals the records of another store.
 //
 // Whoever writes a [Store] runs the suite in package cachetest on it.
 //
@@ -40,6 +41,8 @@
 //   - [ErrLockTimeout], [ErrLock]: the function did not run.
 //   - [ErrUnsafe]: the record's file is not trusted; in Update, the function did
 //     not run.
+//   - [ErrSealed], [ErrTampered]: an Encrypted can't open the record; in Update,
+//     the function did not run.
 //   - [ErrLost], [ErrNotWritten]: the function ran, and its record is not
 //     stored. Whoever can't make it again keeps it, and calls Update again.
 //

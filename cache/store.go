@@ -42,8 +42,8 @@ var errEmptyKey = errors.New("cache: the key is empty")
 // Store keeps records. It is safe for concurrent use.
 //
 // A record is 1 to MaxRecordBytes opaque bytes; a store may restrict them
-// further, as Dir does to JSON. A key is any non-empty string; an empty one is
-// an error. A store shares no slice with its callers: what it was passed and
+// further, as Dir does to JSON and Encrypted to fewer bytes. A key is any
+// non-empty string; an empty one is an error. A store shares no slice with its callers: what it was passed and
 // what it returned may be changed.
 type Store interface {
 	// Get returns the record, or an error that wraps ErrMiss.
