@@ -9,7 +9,13 @@
 //	})
 //
 // A browser is opened only where [Prompter.OpenURL] says how; [OpenBrowser] is
-// the usual way. Whatever the service sent is shown without its control
+// the usual way. Where one can be expected to open in front of the person,
+// [Prompter.ChooseGrant] takes the authorization code grant, and otherwise the
+// device grant. What it knows of WSL, Windows and macOS is held by unit tests
+// and builds alone.
+//
+// On a terminal that is known to show it, the URL of the device grant is drawn
+// as a QR code as well, and a live line says how much time is left. Whatever the service sent is shown without its control
 // characters, and only an https URL, or one that is http on a loopback
 // address, is shown or opened at all.
 package prompt
