@@ -180,6 +180,14 @@ func (p *Prompter) drawLocked(text string) {
 	}
 }
 
+// Waiting writes that another program asks already, which is an
+// awsoidc.WaitingPrompter's part.
+func (p *Prompter) Waiting(session, who string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writeLocked("Another program is asking already for a sign-in to " + clean(session) + " (" + clean(who) + "); waiting for it.\n")
+}
+
 // writeLocked writes text, which is whole lines, above the live line. p.mu must
 // be held.
 func (p *Prompter) writeLocked(text string) error {

@@ -1,0 +1,117 @@
+package examples_test
+
+import (
+	"io"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// said is what one of several programs wrote.
+type said struct {
+	by   int
+	text string
+}
+
+// A teller passes on what a program writes.
+type teller struct {
+	by int
+	to chan<- said
+}
+
+func (w teller) Write(text []byte) (int, error) {
+	w.to <- said{w.by, string(text)}
+	return len(text), nil
+}
+
+// loginsTogether starts 20 programs that find no session. It returns them, which
+// of them asks, and its user code, once all others wait for it.
+func loginsTogether(m *machine) (all []*process, asks int, urls <-chan said, userCode string) {
+	const programs = 20
+	stdout, stderr := make(chan said, 1000), make(chan said, 1000)
+	for i := range programs {
+		p := m.command("login", "-profile", "dev", "-no-browser")
+		p.cmd.Stdout = io.MultiWriter(p.cmd.Stdout, teller{i, stdout})
+		p.cmd.Stderr = io.MultiWriter(p.cmd.Stderr, teller{i, stderr})
+		if err := p.cmd.Start(); err != nil {
+			m.t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	first := <-stdout
+	for waiting := 0; waiting < programs-1; {
+		if strings.Contains((<-stderr).text, "is asking already") {
+			waiting++
+		}
+	}
+	return all, first.by, stdout, codeIn(m, first)
+}
+
+func codeIn(m *machine, s said) string {
+	u, err := url.Parse(strings.TrimSpace(s.text))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return u.Query().Get("user_code")
+}
+
+func TestLoginsTogether(t *testing.T) {
+	m := newMachine(t)
+	all, _, _, userCode := loginsTogether(m)
+	if err := m.idc.Approve(userCode); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		p.wait().ok()
+	}
+	m.count(idctest.StartDeviceAuthorization, 1)
+	m.run("token", "-profile", "dev").ok()
+}
+
+func TestLoginsTogetherAreRefused(t *testing.T) {
+	m := newMachine(t)
+	all, _, _, userCode := loginsTogether(m)
+	if err := m.idc.Deny(userCode); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		p.wait().failedAtLast("access was denied", "sign in again")
+	}
+	m.count(idctest.StartDeviceAuthorization, 1)
+}
+
+// The program that asks is killed: another one asks in its place.
+func TestLoginsTogetherAfterAKill(t *testing.T) {
+	m := newMachine(t)
+	all, asks, urls, _ := loginsTogether(m)
+	if err := all[asks].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	all[asks].wait()
+	next := <-urls
+	if err := m.idc.Approve(codeIn(m, next)); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range all {
+		if i != asks {
+			p.wait().ok()
+		}
+	}
+	m.count(idctest.StartDeviceAuthorization, 2)
+}
+
+func TestLogout(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.run("token", "-profile", "dev").ok()
+	if r := m.run("logout", "-profile", "dev").ok(); r.stdout != "" {
+		t.Errorf("wrote %q", r.stdout)
+	}
+	m.count(idctest.Logout, 1)
+	m.run("token", "-profile", "dev").failed("sign-in required", "login -profile dev")
+	m.run("logout", "-profile", "dev").ok()
+	m.count(idctest.Logout, 1)
+}
