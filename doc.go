@@ -238,6 +238,6 @@
 //
 // # Versions
 //
-// This is version 0: names may still change. Logout, stores beyond a folder
-// and memory, and a lock that keeps two processes from asking a person at the same time are not there yet.
+// This is version 0: names may still change. Stores that a fleet shares, and
+// the keyring of the operating system, are not there yet.
 package awsoidc

@@ -12,6 +12,11 @@ import (
 	"github.com/awsoidc/awsoidc"
 )
 
+var (
+	_ awsoidc.GrantChooser    = (*Prompter)(nil)
+	_ awsoidc.WaitingPrompter = (*Prompter)(nil)
+)
+
 // A Prompter writes what a person needs to approve a sign-in, and how it
 // ended. It is an awsoidc.GrantChooser. Its fields must not change once it is in
 // use; its methods are safe for concurrent use.
