@@ -276,13 +276,16 @@ func (m *machine) unchanged(before map[string]string) {
 	}
 }
 
-// isNote reports whether a file is the note of a failed refresh, which other
-// tools can't take for a session. It fails the test if the note holds a secret
+// isNote reports whether a file is the note of a failed refresh, or of a
+// sign-in, which other tools can't take for a session. It fails the test if the note holds a secret
 // of the sessions.
 func (m *machine) isNote(content string, sessions map[string]string) bool {
 	m.t.Helper()
 	var note map[string]any
-	if json.Unmarshal([]byte(content), &note) != nil || note["until"] == nil || note["failures"] == nil {
+	if json.Unmarshal([]byte(content), &note) != nil {
+		return false
+	}
+	if (note["until"] == nil || note["failures"] == nil) && (note["pid"] == nil || note["start"] == nil) {
 		return false
 	}
 	for _, member := range []string{"accessToken", "refreshToken", "clientId", "clientSecret", "startUrl"} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,7 +56,7 @@ func TestLiveLine(t *testing.T) {
 		errors.New("\x1bcanary"): "The sign-in failed.",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var b strings.Builder
+			var b written
 			p := Terminal(&b)
 			p.at = desktop().surroundings()
 			finish, err := p.Prompt(t.Context(), deviceCode())
@@ -87,7 +88,7 @@ func TestLiveLine(t *testing.T) {
 func TestLiveLineEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		var b strings.Builder
+		var b written
 		p := Terminal(&b)
 		p.at = desktop().surroundings()
 		if _, err := p.Prompt(ctx, deviceCode()); err != nil {
@@ -105,7 +106,7 @@ func TestLiveLineEndsWithTheContext(t *testing.T) {
 
 func TestBrowserFailureIsToldAboveTheLiveLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b strings.Builder
+		var b written
 		p := Terminal(&b)
 		p.at = desktop().surroundings()
 		p.OpenURL = func(string) error { return errors.New("no display") }
@@ -124,7 +125,7 @@ func TestBrowserFailureIsToldAboveTheLiveLine(t *testing.T) {
 
 func TestDumbTerminalHasNoLiveLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b strings.Builder
+		var b written
 		p := Terminal(&b)
 		p.at = desktop("TERM", "dumb").surroundings()
 		finish, err := p.Prompt(t.Context(), deviceCode())
@@ -138,3 +139,24 @@ func TestDumbTerminalHasNoLiveLine(t *testing.T) {
 		}
 	})
 }
+
+// written is what a Prompter wrote, from whatever goroutine.
+type written struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (w *written) Write(text []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, text...)
+	return len(text), nil
+}
+
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.text)
+}
+
+func (w *written) Len() int { return len(w.String()) }
