@@ -369,49 +369,46 @@ func (e *hiddenError) Error() string {
 
 func (e *hiddenError) Unwrap() error { return e.err }
 
-// spentSet remembers the assertions that must not be sent again: at least the
-// last spentGeneration, and twice as many at most.
-type spentSet struct {
+// A printSet remembers fingerprints of what must not be sent again: at least
+// the last printGeneration, and twice as many at most. It is safe for
+// concurrent use.
+type printSet struct {
 	mu       sync.Mutex
 	now, old map[string]struct{}
 }
 
-// spentGeneration is more than the service takes in an hour.
-const spentGeneration = 1 << 16
+// printGeneration is more than the service takes in an hour.
+const printGeneration = 1 << 16
 
-// add reports whether the assertion was not there. One that may be sent again
-// at will is never there.
-func (s *spentSet) add(p *proof) bool {
-	if p.repeatable {
-		return true
-	}
+// add reports whether print was not there.
+func (s *printSet) add(print string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hasLocked(p) {
+	if s.hasLocked(print) {
 		return false
 	}
-	if s.now == nil || len(s.now) >= spentGeneration {
+	if s.now == nil || len(s.now) >= printGeneration {
 		s.now, s.old = map[string]struct{}{}, s.now
 	}
-	s.now[p.print] = struct{}{}
+	s.now[print] = struct{}{}
 	return true
 }
 
-func (s *spentSet) remove(p *proof) {
+func (s *printSet) remove(print string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.now, p.print)
-	delete(s.old, p.print)
+	delete(s.now, print)
+	delete(s.old, print)
 }
 
-func (s *spentSet) has(p *proof) bool {
+func (s *printSet) has(print string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hasLocked(p)
+	return s.hasLocked(print)
 }
 
-func (s *spentSet) hasLocked(p *proof) bool {
-	_, isNow := s.now[p.print]
-	_, isOld := s.old[p.print]
+func (s *printSet) hasLocked(print string) bool {
+	_, isNow := s.now[print]
+	_, isOld := s.old[print]
 	return isNow || isOld
 }

@@ -147,11 +147,10 @@ func (r *RoleCredentials) ask(ctx context.Context) (c aws.Credentials, with wire
 
 // leaseCredentials computes when credentials are to be replaced.
 func leaseCredentials(c aws.Credentials, now instant) *lease[aws.Credentials] {
-	expires := now.at(c.Expires)
 	return &lease[aws.Credentials]{
 		value:     c,
-		expiresAt: expires,
-		refreshAt: expires.add(-lead(c.Expires.Sub(now.time()), wire.Secret(c.AccessKeyID))),
+		expiresAt: now.at(c.Expires),
+		lead:      lead(c.Expires.Sub(now.time()), wire.Secret(c.AccessKeyID)),
 	}
 }
 
@@ -322,7 +321,7 @@ func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials])
 			return nil, dead
 		case err != nil:
 			return nil, err
-		case !a.viaPortal && l.value.identityContext == "":
+		case !a.viaPortal && l.value.identityContext() == "":
 			return nil, &failure{kind: ErrConfig, what: "the service gave no identity context", retry: a.soon(denialPeriod),
 				advice: "give the application the scope sts:identity_context"}
 		}
@@ -334,7 +333,7 @@ func (a *assumption) renew(ctx context.Context, present *lease[aws.Credentials])
 			return leaseCredentials(credentials, e.rules.now()), nil
 		case errors.Is(err, errNotAdmitted):
 			return nil, err
-		case isDeadToken(err) && dead == nil && a.entry.tokens.lapse(func(t exchanged) bool { return t.accessToken == l.value.accessToken }):
+		case isDeadToken(err) && dead == nil && a.entry.tokens.lapse(func(t exchanged) bool { return t.accessToken() == l.value.accessToken() }):
 			dead = a.explain(err)
 		case sends >= maxSends || !isRetryable(ctx, err) || pause(ctx, resendDelay(sends, err)) != nil:
 			return nil, a.explain(err)
@@ -369,7 +368,7 @@ func (a *assumption) fetch(ctx context.Context, t *exchanged) (aws.Credentials, 
 	defer cancel()
 	e := a.identity.exchanger
 	if a.viaPortal {
-		return e.service.Load().portal.credentials(ctx, t.accessToken, a.portal, e.rules.now())
+		return e.service.Load().portal.credentials(ctx, t.accessToken(), a.portal, e.rules.now())
 	}
 	out, err := e.sts.AssumeRole(ctx, &sts.AssumeRoleInput{
 		RoleArn:         &a.role.ARN,
@@ -379,11 +378,11 @@ func (a *assumption) fetch(ctx context.Context, t *exchanged) (aws.Credentials, 
 		ExternalId:      optional(a.role.ExternalID),
 		ProvidedContexts: []types.ProvidedContext{{
 			ProviderArn:      aws.String("arn:" + e.partition + ":iam::aws:contextProvider/IdentityCenter"),
-			ContextAssertion: aws.String(string(t.identityContext)),
+			ContextAssertion: aws.String(string(t.identityContext())),
 		}},
 	})
 	if err != nil {
-		return aws.Credentials{}, &sdkError{text: wire.Redact(err.Error(), t.identityContext), err: err}
+		return aws.Credentials{}, &sdkError{text: wire.Redact(err.Error(), t.identityContext()), err: err}
 	}
 	return stsCredentials(out.Credentials, out.AssumedRoleUser, e.rules.now())
 }

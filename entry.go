@@ -6,8 +6,6 @@ import (
 	"unique"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"github.com/awsoidc/awsoidc/wire"
 )
 
 // An entry is what an Exchanger holds of one identity.
@@ -16,9 +14,10 @@ type entry struct {
 	id        string
 	tokens    renewal[exchanged]
 	roles     atomic.Pointer[[]*assumableRole] // never changed in place
-	retired   atomic.Pointer[[2]wire.Secret]   // the refresh tokens that the service refused last
-	used      atomic.Int64                     // when recency was noted last, on the monotonic clock
+	marked    atomic.Bool                      // found since somebody was about to evict it
 	forgotten atomic.Bool
+
+	next atomic.Pointer[entry] // in its slot of the index; changed under identities.mu
 
 	// Guarded by identities.mu:
 	holds        int32 // callers who may be about to renew something
@@ -37,27 +36,14 @@ func newEntry(s Subject, rules *rules) *entry {
 	return e
 }
 
+// isOf reports whether e is the entry of s.
+func (e *entry) isOf(s Subject) bool {
+	return e.id == s.ID && e.realm.Value() == realm{s.Issuer, s.Tenant}
+}
+
 func (e *entry) subject() Subject {
 	r := e.realm.Value()
 	return Subject{Issuer: r.issuer, ID: e.id, Tenant: r.tenant}
-}
-
-// retire keeps a refused refresh token from being sent again.
-func (e *entry) retire(refreshToken wire.Secret) {
-	for {
-		old, retired := e.retired.Load(), &[2]wire.Secret{refreshToken}
-		if old != nil {
-			retired[1] = old[0]
-		}
-		if e.retired.CompareAndSwap(old, retired) {
-			return
-		}
-	}
-}
-
-func (e *entry) isRetired(refreshToken wire.Secret) bool {
-	retired := e.retired.Load()
-	return retired != nil && slices.Contains(retired[:], refreshToken)
 }
 
 // busy reports whether something is obtained for the entry, or may be at any
@@ -93,11 +79,10 @@ func (e *entry) clear() {
 
 // size returns about how many bytes the entry takes, its secrets included.
 func (e *entry) size() int64 {
-	const fixed, perRole = 400, 600
+	const fixed, perRole = 250, 600
 	n := fixed + len(e.id)
 	if l := e.tokens.current.Load(); l != nil {
-		t := l.value
-		n += len(t.accessToken) + len(t.refreshToken) + len(t.idToken) + len(t.identityContext)
+		n += len(l.value.secrets)
 	}
 	for _, r := range e.assumable() {
 		n += perRole
@@ -106,13 +91,6 @@ func (e *entry) size() int64 {
 		}
 	}
 	return int64(n)
-}
-
-// hasRefreshToken reports whether the entry has one that works as far as is
-// known.
-func (e *entry) hasRefreshToken() bool {
-	l := e.tokens.current.Load()
-	return l != nil && l.value.refreshToken != "" && !e.isRetired(l.value.refreshToken)
 }
 
 // assumable is what a role of an identity is told apart by: one of STS, or one

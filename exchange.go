@@ -128,7 +128,7 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 		}
 		if next != nil {
 			stored = next
-		} else if stored != nil && c.entry.isRetired(stored.refreshToken) {
+		} else if stored != nil && c.exchanger.retired.has(stored.refreshToken()) {
 			stored = stored.withoutRefreshToken()
 		}
 		return (&identityRecord{stored, c.spent, forgotten}).encode(key), err
@@ -196,22 +196,21 @@ func (e *Exchanger) updateStore(ctx context.Context, key string, fn func(ctx con
 // usable reports whether t is valid, and not due unless due says so.
 func (c *climb) usable(t *exchanged, due bool) bool {
 	now, l := c.exchanger.rules.now(), c.lease(t)
-	return !now.reached(l.refreshAt) || due && !now.reached(l.expiresAt)
+	return !now.reached(l.refreshAt()) || due && !now.reached(l.expiresAt)
 }
 
 // lease computes when tokens are to be replaced.
 func (c *climb) lease(t *exchanged) *lease[exchanged] {
 	now := c.exchanger.rules.now()
-	left := min(t.expiresAt().Sub(now.time()), t.lifetime)
-	ahead := lead(t.lifetime, t.accessToken)
-	if t.refreshToken == "" {
+	left := min(t.expiresAt().Sub(now.time()), t.lifetime())
+	ahead := lead(t.lifetime(), t.accessToken())
+	if t.refreshToken() == "" {
 		ahead = min(ahead, shortLead)
 	}
 	return &lease[exchanged]{
 		value:     *t,
 		expiresAt: now.add(left),
-		refreshAt: now.add(left - ahead),
-		seq:       c.exchanger.seq.Add(1),
+		lead:      ahead,
 	}
 }
 
@@ -224,7 +223,7 @@ func (c *climb) descend(ctx context.Context, held, stored *exchanged) (*exchange
 	}
 	var refused error
 	for _, t := range []*exchanged{newest, other} {
-		if t == nil || t.refreshToken == "" || c.entry.isRetired(t.refreshToken) {
+		if t == nil || t.refreshToken() == "" || c.exchanger.retired.has(t.refreshToken()) {
 			continue
 		}
 		next, err := c.refresh(ctx, t, newest.n)
@@ -234,7 +233,7 @@ func (c *climb) descend(ctx context.Context, held, stored *exchanged) (*exchange
 		if !isType(err, wire.TypeInvalidGrant) {
 			return nil, c.explain(err, false)
 		}
-		c.entry.retire(t.refreshToken)
+		c.exchanger.retired.add(t.refreshToken())
 		c.refused, refused = true, err
 	}
 	next, err := c.exchange(ctx, newest)
@@ -245,22 +244,22 @@ func (c *climb) descend(ctx context.Context, held, stored *exchanged) (*exchange
 }
 
 // refresh exchanges the refresh token of t. Its errors are the service's.
-func (c *climb) refresh(ctx context.Context, t *exchanged, n uint64) (*exchanged, error) {
+func (c *climb) refresh(ctx context.Context, t *exchanged, n uint32) (*exchanged, error) {
 	sentAt := c.exchanger.rules.now().time()
 	out, err := c.send(ctx, RungRefresh, &wire.CreateTokenWithIAMInput{
 		ClientID:     c.exchanger.cfg.Application,
 		GrantType:    wire.GrantRefreshToken,
-		RefreshToken: t.refreshToken,
+		RefreshToken: t.refreshToken(),
 		Scopes:       c.exchanger.cfg.Scopes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	next := newExchanged(out, sentAt, n+1)
-	next.refreshToken = cmp.Or(next.refreshToken, t.refreshToken)
-	next.idToken = cmp.Or(next.idToken, t.idToken)
-	next.identityContext = cmp.Or(next.identityContext, t.identityContext)
-	return next, nil
+	before := t.issuance()
+	out.RefreshToken = cmp.Or(out.RefreshToken, before.refreshToken)
+	out.IDToken = cmp.Or(out.IDToken, before.idToken)
+	out.IdentityContext = cmp.Or(out.IdentityContext, before.identityContext)
+	return issued(out, sentAt, n+1), nil
 }
 
 // exchange exchanges the assertion. Before is what was there, or nil.
@@ -272,7 +271,7 @@ func (c *climb) exchange(ctx context.Context, before *exchanged) (*exchanged, er
 		return nil, err
 	}
 	isSpent := func(m spentMark) bool { return m.Print == p.print }
-	if slices.ContainsFunc(c.spent, isSpent) || !e.spent.add(p) {
+	if slices.ContainsFunc(c.spent, isSpent) || !p.repeatable && !e.spent.add(p.print) {
 		return nil, errUsedBefore
 	}
 	out, err := c.send(ctx, RungExchange, c.assertion.input(e.cfg.Application, e.cfg.Scopes, p.value))
@@ -280,16 +279,16 @@ func (c *climb) exchange(ctx context.Context, before *exchanged) (*exchanged, er
 	if spent {
 		c.spent, c.changed = append(c.spent, spentMark{p.print, p.until}), true
 	} else {
-		e.spent.remove(p)
+		e.spent.remove(p.print)
 	}
 	if err != nil {
 		return nil, c.explain(err, spent)
 	}
-	n := uint64(1)
+	n := uint32(1)
 	if before != nil {
 		n = before.n + 1
 	}
-	return newExchanged(out, sentAt, n), nil
+	return issued(out, sentAt, n), nil
 }
 
 // send asks the service. What works once is sent again only where the service

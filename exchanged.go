@@ -2,6 +2,7 @@ package awsoidc
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -12,14 +13,24 @@ import (
 	"github.com/awsoidc/awsoidc/wire"
 )
 
-// exchanged is what an application got for one identity. It is immutable.
+// exchanged is what an application got for one identity. It is immutable, and
+// small: there may be a million.
 type exchanged struct {
+	secrets wire.Secret // those of issuance, one after the other: one allocation for all
+	lengths [3]uint16   // of the first three, each at most wire.MaxTokenBytes
+	n       uint32      // grows with each renewal
+	seconds uint32      // the lifetime
+	issued  int64       // nanoseconds since the Unix epoch
+	kind    unique.Handle[tokenKind]
+}
+
+// issuance is what exchanged is made of.
+type issuance struct {
 	accessToken                            wire.Secret
 	refreshToken, idToken, identityContext wire.Secret // "" where there is none
-	kind                                   unique.Handle[tokenKind]
-	issued                                 int64 // nanoseconds since the Unix epoch
-	lifetime                               time.Duration
-	n                                      uint64 // grows with each renewal
+	kind                                   tokenKind
+	at                                     time.Time
+	lifetime                               time.Duration // in whole seconds
 }
 
 // tokenKind is what the tokens of many identities have in common.
@@ -27,43 +38,66 @@ type tokenKind struct {
 	scope, issuedTokenType string // "" where the service did not say
 }
 
-func (t *exchanged) issuedAt() time.Time  { return time.Unix(0, t.issued) }
-func (t *exchanged) expiresAt() time.Time { return t.issuedAt().Add(t.lifetime) }
+// issued returns what the service answered to a request sent at a time, as the
+// nth renewal.
+func issued(out *wire.CreateTokenWithIAMOutput, sentAt time.Time, n uint32) *exchanged {
+	return (&issuance{
+		accessToken: out.AccessToken, refreshToken: out.RefreshToken, idToken: out.IDToken, identityContext: out.IdentityContext,
+		kind: tokenKind{strings.Join(out.Scopes, " "), out.IssuedTokenType}, at: sentAt, lifetime: out.ExpiresIn,
+	}).exchanged(n)
+}
 
-func newExchanged(out *wire.CreateTokenWithIAMOutput, sentAt time.Time, n uint64) *exchanged {
+func (i *issuance) exchanged(n uint32) *exchanged {
 	return &exchanged{
-		accessToken:     out.AccessToken,
-		refreshToken:    out.RefreshToken,
-		idToken:         out.IDToken,
-		identityContext: out.IdentityContext,
-		kind:            unique.Make(tokenKind{strings.Join(out.Scopes, " "), out.IssuedTokenType}),
-		issued:          sentAt.UnixNano(),
-		lifetime:        out.ExpiresIn,
-		n:               n,
+		secrets: i.accessToken + i.refreshToken + i.idToken + i.identityContext,
+		lengths: [3]uint16{uint16(len(i.accessToken)), uint16(len(i.refreshToken)), uint16(len(i.idToken))},
+		n:       n,
+		seconds: uint32(i.lifetime / time.Second),
+		issued:  i.at.UnixNano(),
+		kind:    unique.Make(i.kind),
 	}
 }
 
+func (t *exchanged) issuance() issuance {
+	var parts [3]wire.Secret
+	rest := t.secrets
+	for i, n := range t.lengths {
+		parts[i], rest = rest[:n], rest[n:]
+	}
+	return issuance{parts[0], parts[1], parts[2], rest, t.kind.Value(), time.Unix(0, t.issued), time.Duration(t.seconds) * time.Second}
+}
+
+func (t *exchanged) accessToken() wire.Secret  { return t.secrets[:t.lengths[0]] }
+func (t *exchanged) refreshToken() wire.Secret { return t.secrets[t.lengths[0]:][:t.lengths[1]] }
+func (t *exchanged) identityContext() wire.Secret {
+	return t.secrets[int(t.lengths[0])+int(t.lengths[1])+int(t.lengths[2]):]
+}
+
+func (t *exchanged) issuedAt() time.Time     { return time.Unix(0, t.issued) }
+func (t *exchanged) lifetime() time.Duration { return time.Duration(t.seconds) * time.Second }
+func (t *exchanged) expiresAt() time.Time    { return t.issuedAt().Add(t.lifetime()) }
+
 // after reports whether t is a later renewal than u. Either may be nil.
 func (t *exchanged) after(u *exchanged) bool {
-	return t != nil && (u == nil || t.n > u.n || t.n == u.n && t.accessToken != u.accessToken)
+	return t != nil && (u == nil || t.n > u.n || t.n == u.n && t.accessToken() != u.accessToken())
 }
 
 func (t *exchanged) withoutRefreshToken() *exchanged {
-	u := *t
-	u.refreshToken = ""
-	return &u
+	i := t.issuance()
+	i.refreshToken = ""
+	return i.exchanged(t.n)
 }
 
 func (t *exchanged) oauth2() *oauth2.Token {
-	extra, kind := map[string]any{"expires_at": t.expiresAt()}, t.kind.Value()
+	i, extra := t.issuance(), map[string]any{"expires_at": t.expiresAt()}
 	for name, value := range map[string]string{
-		"id_token": string(t.idToken), "scope": kind.scope, "issued_token_type": kind.issuedTokenType,
+		"id_token": string(i.idToken), "scope": i.kind.scope, "issued_token_type": i.kind.issuedTokenType,
 	} {
 		if value != "" {
 			extra[name] = value
 		}
 	}
-	return (&oauth2.Token{AccessToken: string(t.accessToken), TokenType: "Bearer"}).WithExtra(extra)
+	return (&oauth2.Token{AccessToken: string(i.accessToken), TokenType: "Bearer"}).WithExtra(extra)
 }
 
 // identityRecord is what is stored of one identity. Without tokens it keeps
@@ -103,7 +137,7 @@ func (r *identityRecord) live(now time.Time) []spentMark {
 // storedIdentity is how an identityRecord is stored.
 type storedIdentity struct {
 	Key             string      `json:"key"`
-	N               uint64      `json:"n,omitempty"`
+	N               uint32      `json:"n,omitempty"`
 	AccessToken     string      `json:"accessToken,omitempty"`
 	RefreshToken    string      `json:"refreshToken,omitempty"`
 	IDToken         string      `json:"idToken,omitempty"`
@@ -120,12 +154,12 @@ type storedIdentity struct {
 func (r *identityRecord) encode(key string) []byte {
 	stored := storedIdentity{Key: key, Spent: r.spent, Forgotten: r.forgotten.UTC()}
 	if t := r.tokens; t != nil {
-		kind := t.kind.Value()
+		i := t.issuance()
 		stored = storedIdentity{
 			Key: key, N: t.n,
-			AccessToken: string(t.accessToken), RefreshToken: string(t.refreshToken),
-			IDToken: string(t.idToken), IdentityContext: string(t.identityContext),
-			Scope: kind.scope, IssuedTokenType: kind.issuedTokenType,
+			AccessToken: string(i.accessToken), RefreshToken: string(i.refreshToken),
+			IDToken: string(i.idToken), IdentityContext: string(i.identityContext),
+			Scope: i.kind.scope, IssuedTokenType: i.kind.issuedTokenType,
 			IssuedAt: t.issuedAt().UTC(), ExpiresAt: t.expiresAt().UTC(), Spent: r.spent,
 			Forgotten: r.forgotten.UTC(),
 		}
@@ -147,8 +181,8 @@ func decodeIdentity(raw []byte, key string) (record identityRecord) {
 	}
 	record.spent, record.forgotten = s.Spent, s.Forgotten
 	lifetime := s.ExpiresAt.Sub(s.IssuedAt)
-	issued := s.IssuedAt.UnixNano()
-	if !isToken(s.AccessToken) || !time.Unix(0, issued).Equal(s.IssuedAt) || lifetime <= 0 || lifetime > wire.MaxExpiresIn {
+	inRange := time.Unix(0, s.IssuedAt.UnixNano()).Equal(s.IssuedAt)
+	if !isToken(s.AccessToken) || !inRange || lifetime < time.Second || lifetime > wire.MaxExpiresIn || s.N > math.MaxUint32/2 {
 		return record
 	}
 	for _, secret := range []*string{&s.RefreshToken, &s.IDToken, &s.IdentityContext} {
@@ -156,10 +190,20 @@ func decodeIdentity(raw []byte, key string) (record identityRecord) {
 			*secret = ""
 		}
 	}
-	record.tokens = &exchanged{
+	record.tokens = (&issuance{
 		accessToken: wire.Secret(s.AccessToken), refreshToken: wire.Secret(s.RefreshToken),
 		idToken: wire.Secret(s.IDToken), identityContext: wire.Secret(s.IdentityContext),
-		kind: unique.Make(tokenKind{s.Scope, s.IssuedTokenType}), issued: issued, lifetime: lifetime, n: s.N,
-	}
+		kind: tokenKind{s.Scope, s.IssuedTokenType}, at: s.IssuedAt, lifetime: lifetime,
+	}).exchanged(s.N)
 	return record
+}
+
+// A retiredSet remembers the refresh tokens that the service refused, so that
+// they are not sent again.
+type retiredSet struct{ prints printSet }
+
+func (s *retiredSet) add(refreshToken wire.Secret) { s.prints.add(fingerprint(refreshToken)) }
+
+func (s *retiredSet) has(refreshToken wire.Secret) bool {
+	return s.prints.has(fingerprint(refreshToken))
 }

@@ -118,8 +118,8 @@ type Exchanger struct {
 	rules      rules
 	service    atomic.Pointer[service]
 	identities identities
-	seq        atomic.Uint64 // orders what was obtained
-	spent      spentSet
+	spent      printSet // of assertions
+	retired    retiredSet
 	sources    lingering
 	counters   *counters
 }
@@ -147,7 +147,7 @@ func NewExchanger(cfg ExchangerConfig) (*Exchanger, error) {
 	e.rules.clock, e.rules.foreground = newClock(cfg.Now), cfg.NoBackground
 	e.sts = sts.NewFromConfig(cfg.AWS, func(o *sts.Options) { o.RetryMaxAttempts = 1 }) // each attempt counts towards the budget
 	e.service.Store(e.serviceIn(cfg.Region, cfg.Endpoints.OIDC))
-	e.identities.init(&cfg, &e.rules)
+	e.identities.init(&cfg, &e.rules, &e.retired)
 	return e, nil
 }
 
@@ -340,7 +340,7 @@ func (i Identity) RetrieveBearerToken(ctx context.Context) (bearer.Token, error)
 	if err != nil {
 		return bearer.Token{}, err
 	}
-	return bearer.Token{Value: string(l.value.accessToken), CanExpire: true, Expires: l.expiresAt.time()}, nil
+	return bearer.Token{Value: string(l.value.accessToken()), CanExpire: true, Expires: l.expiresAt.time()}, nil
 }
 
 // Format writes issuer and ID of the subject, whatever the verb and flags.
@@ -349,7 +349,7 @@ func (i Identity) Format(f fmt.State, _ rune) {
 }
 
 // get returns the identity's tokens, and what the exchanger holds of it.
-func (i Identity) get(ctx context.Context) (*entry, *lease[exchanged], error) {
+func (i *Identity) get(ctx context.Context) (*entry, *lease[exchanged], error) {
 	entry, now := i.exchanger.identities.get(i.subject)
 	if entry != nil {
 		if l := entry.tokens.fresh(now); l != nil {

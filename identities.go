@@ -1,18 +1,15 @@
 package awsoidc
 
 import (
-	"hash/maphash"
 	"math"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"github.com/puzpuzpuz/xsync/v4"
 )
 
-// identities are an Exchanger's entries. Finding one takes no lock: the index
-// is apart from the order of eviction, in which an entry moves up about once a
-// second at most.
+// identities are an Exchanger's entries. Finding one takes no lock: it marks the
+// entry, and who is about to evict a marked one takes the mark and lets it stay
+// once more (the second-chance algorithm).
 //
 // What is easy to obtain again is evicted first: credentials, where there are
 // too many bytes; then entries that have no refresh token, or that the store
@@ -22,8 +19,8 @@ type identities struct {
 	maxBytes int64
 	stored   bool // a store has the refresh tokens
 	rules    *rules
-	seed     maphash.Seed
-	index    *xsync.Map[uint64, *entry] // by a hash of the subject
+	retired  *retiredSet
+	index    *index
 
 	mu        sync.Mutex                       // guards the rest, and changes of index
 	plain     recency                          // entries in the order of their use
@@ -32,37 +29,28 @@ type identities struct {
 	bytes     int64
 }
 
-func (s *identities) init(cfg *ExchangerConfig, rules *rules) {
+func (s *identities) init(cfg *ExchangerConfig, rules *rules, retired *retiredSet) {
 	s.max, s.maxBytes, s.stored = cfg.MaxIdentities, cfg.MaxBytes, cfg.Store != nil
-	s.rules, s.seed = rules, maphash.MakeSeed()
-	s.index = xsync.NewMap[uint64, *entry]()
+	s.rules, s.retired, s.index = rules, retired, newIndex()
 	s.withRoles, _ = simplelru.NewLRU[*entry, struct{}](math.MaxInt, nil) // evict does it
 }
 
 const (
-	recencyStep   = time.Second
-	evictionTries = 64 // bounds the search for an entry that is not busy
+	evictionTries = 1024 // bounds the search for an entry that is neither busy nor marked
 	// plainShare is the part of the entries that those without refresh tokens
 	// are left, so that denials and new users have a place.
 	plainShare = 8
 )
 
-// hash returns where the index has a subject.
-func (s *identities) hash(subject Subject) uint64 {
-	return maphash.Comparable(s.seed, subject)
-}
-
 // get returns the entry of a subject, or nil, and the present time.
 func (s *identities) get(subject Subject) (*entry, instant) {
 	now := s.rules.now()
-	e, ok := s.index.Load(s.hash(subject))
-	if !ok || e.subject() != subject {
+	e := s.index.find(subject)
+	if e == nil {
 		return nil, now
 	}
-	if used := e.used.Load(); now.mono-used >= int64(recencyStep) && e.used.CompareAndSwap(used, now.mono) {
-		s.mu.Lock()
-		s.touch(e)
-		s.mu.Unlock()
+	if !e.marked.Load() { // or all who find it would write to the same memory
+		e.marked.Store(true)
 	}
 	return e, now
 }
@@ -89,20 +77,15 @@ func (s *identities) order(e *entry) *recency {
 
 // acquire returns the entry of a subject, new if need be, with one more hold.
 func (s *identities) acquire(subject Subject) *entry {
-	hash := s.hash(subject)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.index.Load(hash)
-	if !ok || e.subject() != subject {
-		if ok {
-			s.remove(e) // two subjects with one hash: hardly ever
-		}
+	e := s.index.find(subject)
+	if e == nil {
 		e = newEntry(subject, s.rules)
-		s.index.Store(hash, e)
+		s.index.add(e)
 		s.plain.add(e)
 	}
 	e.holds++
-	e.used.Store(s.rules.now().mono)
 	s.touch(e)
 	s.evict()
 	return e
@@ -117,7 +100,7 @@ func (s *identities) release(e *entry) {
 		return // forgotten meanwhile
 	}
 	s.count(e)
-	if precious := !s.stored && e.hasRefreshToken(); precious != e.precious {
+	if precious := !s.stored && s.hasRefreshToken(e); precious != e.precious {
 		s.order(e).remove(e)
 		e.precious = precious
 		s.order(e).add(e)
@@ -126,6 +109,12 @@ func (s *identities) release(e *entry) {
 		s.withRoles.Add(e, struct{}{})
 	}
 	s.evict()
+}
+
+// hasRefreshToken reports whether e has one that works as far as is known.
+func (s *identities) hasRefreshToken(e *entry) bool {
+	l := e.tokens.current.Load()
+	return l != nil && l.value.refreshToken() != "" && !s.retired.has(l.value.refreshToken())
 }
 
 // count brings s.bytes up to date with e. s.mu must be held.
@@ -139,7 +128,7 @@ func (s *identities) count(e *entry) {
 // more of those than callers. s.mu must be held.
 func (s *identities) evict() {
 	for tries := 0; tries < evictionTries; tries++ {
-		tooMany := s.plain.len+s.precious.len > s.max
+		tooMany := s.index.len > s.max
 		if !tooMany && s.bytes <= s.maxBytes {
 			return
 		}
@@ -153,7 +142,7 @@ func (s *identities) evict() {
 		switch {
 		case e == nil:
 			return
-		case e.busy():
+		case e.busy(), tries < evictionTries/2 && e.marked.CompareAndSwap(true, false):
 			s.touch(e)
 		case dropRoles:
 			e.roles.Store(nil)
@@ -161,13 +150,13 @@ func (s *identities) evict() {
 			s.count(e)
 		default:
 			s.remove(e)
-			s.index.Delete(s.hash(e.subject()))
 		}
 	}
 }
 
-// remove takes e out of the orders. s.mu must be held.
+// remove takes e out. s.mu must be held.
 func (s *identities) remove(e *entry) {
+	s.index.remove(e)
 	s.order(e).remove(e)
 	s.withRoles.Remove(e)
 	s.bytes -= int64(e.bytes)
@@ -176,16 +165,13 @@ func (s *identities) remove(e *entry) {
 
 // forget drops a subject's entry. What is under way for it ends without effect.
 func (s *identities) forget(subject Subject) {
-	hash := s.hash(subject)
 	s.mu.Lock()
-	e, ok := s.index.Load(hash)
-	ok = ok && e.subject() == subject
-	if ok {
-		s.index.Delete(hash)
+	e := s.index.find(subject)
+	if e != nil {
 		s.remove(e)
 	}
 	s.mu.Unlock()
-	if ok {
+	if e != nil {
 		e.clear()
 	}
 }
@@ -194,7 +180,7 @@ func (s *identities) forget(subject Subject) {
 func (s *identities) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.index.Clear()
+	s.index.clear()
 	s.plain.clear()
 	s.precious.clear()
 	s.withRoles.Purge()
@@ -205,5 +191,5 @@ func (s *identities) clear() {
 func (s *identities) len() (entries int, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.plain.len + s.precious.len, s.bytes
+	return s.index.len, s.bytes
 }

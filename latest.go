@@ -133,7 +133,7 @@ func (s *TokenSource) keepUnsaved(ctx context.Context, l *lease[*session], cause
 		s.warn("session refreshed but not saved; it is kept in memory and saved as soon as possible", cause)
 	}
 	soon := *l
-	soon.refreshAt = l.refreshAt.earlier(s.rules.now().add(maxBackoff))
+	soon.dueBy(s.rules.now().add(maxBackoff))
 	return &soon
 }
 

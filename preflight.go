@@ -66,8 +66,8 @@ func (e *Exchanger) checkRoles(ctx context.Context, roles []Role) []error {
 // wasUsed reports whether an assertion was used, here or by those who share the
 // store.
 func (e *Exchanger) wasUsed(ctx context.Context, subject Subject, p *proof) bool {
-	if e.cfg.Store == nil || e.spent.has(p) {
-		return e.spent.has(p)
+	if e.cfg.Store == nil || e.spent.has(p.print) {
+		return e.spent.has(p.print)
 	}
 	key := e.key(subject)
 	raw, err := readWithin(ctx, e.cfg.Store, key)

@@ -62,7 +62,7 @@ func (s *TokenSource) renew(ctx context.Context, present *lease[*session]) (*lea
 		}
 		l := s.leaseStored(stored, seq)
 		now := s.rules.now()
-		if s.usable(l) && (present == nil || now.reached(present.expiresAt) || !now.reached(l.refreshAt)) {
+		if s.usable(l) && (present == nil || now.reached(present.expiresAt) || !now.reached(l.refreshAt())) {
 			s.remember(l)
 			return l, nil
 		}

@@ -31,9 +31,17 @@ const (
 // immutable.
 type lease[T any] struct {
 	value     T
-	refreshAt instant // at most expiresAt
 	expiresAt instant
-	seq       uint64 // leases with a higher one replace those with a lower one
+	lead      time.Duration // how long before its end it is to be replaced; not negative
+	seq       uint64        // leases with a higher one replace those with a lower one
+}
+
+// refreshAt returns the time to replace l.
+func (l *lease[T]) refreshAt() instant { return l.expiresAt.add(-l.lead) }
+
+// dueBy makes l, which nobody else has yet, due at t at the latest.
+func (l *lease[T]) dueBy(t instant) {
+	l.lead = max(l.lead, time.Duration(max(l.expiresAt.wall-t.wall, l.expiresAt.mono-t.mono)))
 }
 
 // A renewal keeps one lease, and replaces it before anyone has to wait for it.
@@ -106,7 +114,7 @@ type renewer[T any] interface {
 
 // fresh returns the present lease if it is not due, or nil.
 func (r *renewal[T]) fresh(now instant) *lease[T] {
-	if l := r.current.Load(); l != nil && !now.reached(l.refreshAt) {
+	if l := r.current.Load(); l != nil && !now.reached(l.refreshAt()) {
 		return l
 	}
 	return nil
@@ -121,7 +129,7 @@ func (r *renewal[T]) served() *lease[T] {
 		return nil
 	}
 	now := r.rules.now()
-	if !now.reached(l.refreshAt) {
+	if !now.reached(l.refreshAt()) {
 		return l
 	}
 	if now.reached(l.expiresAt) || r.rules.foreground || !r.used.Load() || r.call.Load() == nil && !r.trouble.Load().lasts(now) {
@@ -160,7 +168,7 @@ func (r *renewal[T]) get(ctx context.Context, by renewer[T]) (*lease[T], error) 
 			}
 			return nil, err
 		}
-		if !r.rules.now().reached(l.refreshAt) {
+		if !r.rules.now().reached(l.refreshAt()) {
 			return l, nil
 		}
 		// What was stored is already due: next decides whether to use it.
@@ -181,7 +189,7 @@ func (r *renewal[T]) next(ctx context.Context, by renewer[T]) (*lease[T], *fligh
 	defer r.mu.Unlock()
 	l, now := r.current.Load(), r.rules.now()
 	switch {
-	case l != nil && !now.reached(l.refreshAt):
+	case l != nil && !now.reached(l.refreshAt()):
 		r.used.Store(true)
 		return l, nil, waitNot, nil
 
@@ -282,7 +290,7 @@ func (r *renewal[T]) publishLocked(l *lease[T]) *lease[T] {
 		return now
 	}
 	r.current.Store(l)
-	if !r.rules.now().reached(l.refreshAt) {
+	if !r.rules.now().reached(l.refreshAt()) {
 		r.used.Store(true)
 	}
 	r.trouble.Store(nil)
@@ -311,8 +319,7 @@ func (r *renewal[T]) lapse(match func(T) bool) bool {
 		return false
 	}
 	ended := *l
-	ended.expiresAt = r.rules.now()
-	ended.refreshAt = ended.expiresAt
+	ended.expiresAt, ended.lead = r.rules.now(), 0
 	r.current.Store(&ended)
 	r.trouble.Store(nil)
 	return true
@@ -336,8 +343,8 @@ func (r *renewal[T]) clearLocked() {
 // refresh time; past that, when the present renew or its backoff may be over.
 func (r *renewal[T]) askAgain(l *lease[T]) time.Time {
 	now := r.rules.now()
-	if !now.reached(l.refreshAt) {
-		return l.refreshAt.time()
+	if !now.reached(l.refreshAt()) {
+		return l.refreshAt().time()
 	}
 	var at instant
 	if t := r.trouble.Load(); t != nil {

@@ -114,8 +114,11 @@ func (r *RoleCredentials) stored(raw []byte, v *session) *lease[aws.Credentials]
 			return nil // the clock was set back: who knows how old they are
 		}
 	}
-	l := &lease[aws.Credentials]{value: record.credentials, expiresAt: now.add(left)}
-	l.refreshAt = now.add(left - lead(lifetime, wire.Secret(record.credentials.AccessKeyID)))
+	l := &lease[aws.Credentials]{
+		value:     record.credentials,
+		expiresAt: now.add(left),
+		lead:      lead(lifetime, wire.Secret(record.credentials.AccessKeyID)),
+	}
 	if now.reached(l.expiresAt) {
 		return nil
 	}
@@ -123,7 +126,7 @@ func (r *RoleCredentials) stored(raw []byte, v *session) *lease[aws.Credentials]
 }
 
 func (r *RoleCredentials) due(l *lease[aws.Credentials]) bool {
-	return r.source.rules.now().reached(l.refreshAt)
+	return r.source.rules.now().reached(l.refreshAt())
 }
 
 // isOutage reports whether the portal did not answer, or not as it should, so

@@ -216,10 +216,10 @@ func (s *TokenSource) leaseStored(v *session, seq uint64) *lease[*session] {
 		// Reading the same token again does not make it younger, even if the
 		// wall clock was set back since.
 		l.expiresAt = l.expiresAt.earlier(held.expiresAt)
-		l.refreshAt = l.refreshAt.earlier(held.refreshAt)
+		l.dueBy(held.refreshAt())
 	}
 	if now := s.rules.now(); v.issuedAt.After(now.time().Add(maxSkew)) && s.refreshable(v) {
-		l.refreshAt = now // the clock was set back: who knows how old it is
+		l.dueBy(now) // the clock was set back: who knows how old it is
 	}
 	return l
 }
@@ -235,9 +235,8 @@ func (s *TokenSource) lease(v *session, seq uint64) *lease[*session] {
 		left = min(left, v.lifetime()) // the clock was set back since
 	}
 	l := &lease[*session]{value: v, expiresAt: now.add(left), seq: seq}
-	l.refreshAt = l.expiresAt
 	if s.refreshable(v) {
-		l.refreshAt = now.add(left - lead(v.lifetime(), v.accessToken))
+		l.lead = lead(v.lifetime(), v.accessToken)
 	}
 	return l
 }
@@ -264,7 +263,7 @@ func (s *TokenSource) usable(l *lease[*session]) bool {
 
 // fresh reports whether l's token may be handed out and is not due yet.
 func (s *TokenSource) fresh(l *lease[*session]) bool {
-	return s.usable(l) && !s.rules.now().reached(l.refreshAt)
+	return s.usable(l) && !s.rules.now().reached(l.refreshAt())
 }
 
 // retire keeps a refused refresh token from being sent again, and a refused

@@ -60,7 +60,7 @@ func (m *member) fault() string {
 		return "is missing"
 	case v == "":
 	case has(token) && len(v) > MaxTokenBytes:
-		return "is larger than 64 KiB"
+		return "has 64 KiB or more"
 	case has(token) && !isVisibleASCII(v):
 		return "holds characters that no token has (they are visible ASCII)"
 	case has(userCode) && clean(v, maxUserCode, nil) != v:

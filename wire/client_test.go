@@ -209,7 +209,7 @@ func TestUnusableInput(t *testing.T) {
 		{refresh(func(in *wire.CreateTokenInput) { in.DeviceCode = "é" }), "wire: CreateToken: DeviceCode holds"},
 		{refresh(func(in *wire.CreateTokenInput) { in.Code = "\x7f" }), "wire: CreateToken: Code holds"},
 		{refresh(func(in *wire.CreateTokenInput) { in.CodeVerifier = "\t" }), "wire: CreateToken: CodeVerifier holds"},
-		{refresh(func(in *wire.CreateTokenInput) { in.RefreshToken = long }), "wire: CreateToken: RefreshToken is larger than 64 KiB"},
+		{refresh(func(in *wire.CreateTokenInput) { in.RefreshToken = long }), "wire: CreateToken: RefreshToken has 64 KiB or more"},
 		{func(ctx context.Context, c *wire.Client) error {
 			_, err := c.CreateToken(nil, refreshInput()) //lint:ignore SA1012 what a careless caller does
 			return err

@@ -185,7 +185,7 @@ func TestUnusableSignedInput(t *testing.T) {
 		{with(wire.GrantJWTBearer, func(in *wire.CreateTokenWithIAMInput) { in.RefreshToken = "\x00" }), "RefreshToken holds"},
 		{with(wire.GrantJWTBearer, func(in *wire.CreateTokenWithIAMInput) { in.Code = "é" }), "Code holds"},
 		{with(wire.GrantJWTBearer, func(in *wire.CreateTokenWithIAMInput) { in.CodeVerifier = "\x7f" }), "CodeVerifier holds"},
-		{with(wire.GrantJWTBearer, func(in *wire.CreateTokenWithIAMInput) { in.Assertion = long }), "Assertion is larger than 64 KiB"},
+		{with(wire.GrantJWTBearer, func(in *wire.CreateTokenWithIAMInput) { in.Assertion = long }), "Assertion has 64 KiB or more"},
 	} {
 		c := newClient(func(*http.Request) (*http.Response, error) { t.Error("a request was sent"); return nil, io.EOF })
 		c.Signer = signerFunc(func(context.Context, *http.Request, string) error { t.Error("a request was signed"); return nil })
@@ -357,7 +357,7 @@ func TestUnusableSignedAnswers(t *testing.T) {
 		`{` + rest + `"awsAdditionalDetails":{"identityContext":7}}`:                                                   "its member awsAdditionalDetails.identityContext has the wrong type",
 		`{` + rest + `"awsAdditionalDetails":"x"}`:                                                                     "its member awsAdditionalDetails has the wrong type",
 		`{` + rest + `"scope":"openid aws"}`:                                                                           "its member scope has the wrong type",
-		`{` + rest + `"awsAdditionalDetails":{"identityContext":"` + strings.Repeat("x", wire.MaxTokenBytes+1) + `"}}`: "identityContext is larger than 64 KiB",
+		`{` + rest + `"awsAdditionalDetails":{"identityContext":"` + strings.Repeat("x", wire.MaxTokenBytes+1) + `"}}`: "identityContext has 64 KiB or more",
 		`<html>`: "it is not well-formed JSON",
 		``:       "it is empty",
 	} {

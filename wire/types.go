@@ -98,6 +98,6 @@ type CreateTokenOutput struct {
 // Bounds that every answer is held to.
 const (
 	MaxResponseBytes = 1 << 20              // of a body, after decompression
-	MaxTokenBytes    = 64 << 10             // of one token, code or client secret, in requests too
+	MaxTokenBytes    = 64<<10 - 1           // of one token, code or client secret, in requests too
 	MaxExpiresIn     = 366 * 24 * time.Hour // longer lifetimes are clamped to it
 )
