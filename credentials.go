@@ -382,7 +382,7 @@ func (a *assumption) fetch(ctx context.Context, t *exchanged) (aws.Credentials, 
 		}},
 	})
 	if err != nil {
-		return aws.Credentials{}, &sdkError{text: wire.Redact(err.Error(), t.identityContext()), err: err}
+		return aws.Credentials{}, newSDKError(err, t.identityContext())
 	}
 	return stsCredentials(out.Credentials, out.AssumedRoleUser, e.rules.now())
 }

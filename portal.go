@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sso"
 	"github.com/aws/aws-sdk-go-v2/service/sso/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/awsoidc/awsoidc/wire"
 )
@@ -43,7 +46,7 @@ func (p portal) credentials(ctx context.Context, accessToken wire.Secret, role r
 		RoleName:    &role.roleName,
 	})
 	if err != nil {
-		return aws.Credentials{}, &sdkError{text: wire.Redact(err.Error(), accessToken), err: err}
+		return aws.Credentials{}, newSDKError(err, accessToken)
 	}
 	c := out.RoleCredentials
 	if c == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" {
@@ -76,7 +79,7 @@ func (k roleKey) explain(err, unauthorized error, advice string) *failure {
 	f := explainPortal("no credentials for "+k.String(), err, unauthorized, advice)
 	switch status(err) {
 	case http.StatusForbidden:
-		f.advice = "check the role's name and the account, and that the person is assigned to it"
+		f.advice = "check the account and the role's name; if they are right, ask an administrator to assign the role"
 	case http.StatusBadRequest:
 		f.advice = "check the account, of 12 digits, and the role's name"
 	}
@@ -93,6 +96,10 @@ func explainPortal(what string, err, unauthorized error, advice string) *failure
 		f.kind = ErrNotAssigned
 	case http.StatusTooManyRequests:
 		f.kind, f.advice = ErrThrottled, "the portal is asked too often: try again later"
+	default:
+		if status(err) >= 500 {
+			f.advice = "the portal is in trouble: try again later"
+		}
 	}
 	return f
 }
@@ -154,7 +161,7 @@ func (s *TokenSource) sendToPortal(ctx context.Context, token wire.Secret, send 
 			return nil
 		}
 		if _, known := errors.AsType[*sdkError](err); !known {
-			err = &sdkError{text: wire.Redact(err.Error(), token), err: err}
+			err = newSDKError(err, token)
 		}
 		again := isRetryable(ctx, err) && sends < maxSends || isSDKThrottle(err) && sends < portalSends
 		if !again || pause(ctx, resendDelay(sends, err)) != nil {
@@ -167,6 +174,39 @@ func (s *TokenSource) sendToPortal(ctx context.Context, token wire.Secret, send 
 type sdkError struct {
 	text string
 	err  error
+}
+
+func newSDKError(err error, secrets ...wire.Secret) *sdkError {
+	return &sdkError{text: wire.Redact(sdkText(err), secrets...), err: err}
+}
+
+// sdkText says what an error of the SDK is about, in the words of wire: the
+// SDK's own text names its layers.
+func sdkText(err error) string {
+	op, ok := errors.AsType[*smithy.OperationError](err)
+	if !ok {
+		return err.Error()
+	}
+	answer, _ := errors.AsType[*awshttp.ResponseError](err)
+	api, isAPI := errors.AsType[smithy.APIError](err)
+	cut, isCut := errors.AsType[*smithy.CanceledError](err)
+	send, isSend := errors.AsType[*url.Error](err)
+	switch code := status(err); {
+	case code >= 300 || code != 0 && isAPI:
+		text := fmt.Sprintf("%s: HTTP %d", op.Operation(), code)
+		if isAPI {
+			text += " " + strings.TrimSuffix(api.ErrorCode()+": "+api.ErrorMessage(), ": ")
+		}
+		if id := answer.ServiceRequestID(); id != "" {
+			text += " (request ID " + id + ")"
+		}
+		return text
+	case code == 0 && isCut:
+		return op.Operation() + ": no answer: " + cut.Err.Error()
+	case code == 0 && isSend:
+		return op.Operation() + ": no answer: " + send.Err.Error()
+	}
+	return op.Operation() + ": " + op.Unwrap().Error()
 }
 
 func (e *sdkError) Error() string { return e.text }

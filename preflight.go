@@ -46,7 +46,7 @@ func (e *Exchanger) checkRoles(ctx context.Context, roles []Role) []error {
 	defer cancel()
 	out, err := e.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return append(found, explainSTS(Role{}, &sdkError{text: err.Error(), err: err}, time.Time{}, "check the credentials that this program itself runs with"))
+		return append(found, explainSTS(Role{}, newSDKError(err), time.Time{}, "check the credentials that this program itself runs with"))
 	}
 	account, own := assumedRole(aws.ToString(out.Arn))
 	for _, r := range roles {

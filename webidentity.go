@@ -10,8 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"golang.org/x/oauth2"
-
-	"github.com/awsoidc/awsoidc/wire"
 )
 
 // WebIdentityCredentials yields credentials of an IAM role for the ID tokens
@@ -135,13 +133,13 @@ func (w *WebIdentityCredentials) renew(ctx context.Context, _ *lease[aws.Credent
 	if e, ok := errors.AsType[smithy.APIError](err); ok {
 		switch e.ErrorCode() {
 		case "InvalidIdentityToken", "IDPRejectedClaim", "ExpiredTokenException":
-			f := reauth("STS does not take the ID token", &sdkError{text: wire.Redact(err.Error(), token), err: err})
+			f := reauth("STS does not take the ID token", newSDKError(err, token))
 			f.advice = "check that IAM trusts its issuer and audience; otherwise let the user sign in again"
 			return nil, f
 		}
 	}
 	if err != nil {
-		return nil, explainSTS(w.role, &sdkError{text: wire.Redact(err.Error(), token), err: err}, now.time().Add(denialPeriod),
+		return nil, explainSTS(w.role, newSDKError(err, token), now.time().Add(denialPeriod),
 			"check that IAM trusts the issuer, and that the role's trust policy names it and the token's audience")
 	}
 	credentials, err := stsCredentials(out.Credentials, out.AssumedRoleUser, w.rules.now())
