@@ -34,8 +34,11 @@ func (s *TokenSource) signInByCode(ctx context.Context, reason string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := loopback.Listen(s.cfg.RedirectPort)
-	if err != nil {
+	listener, err := s.listen(s.cfg.RedirectPort)
+	switch {
+	case err != nil && s.cfg.Grant == GrantAuto:
+		return s.signInByDevice(ctx, s.noWayBack(err))
+	case err != nil:
 		return s.listenFailed(err)
 	}
 	state := newVerifier()
@@ -85,14 +88,20 @@ func challenge(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(h[:])
 }
 
-func (s *TokenSource) listenFailed(err error) error {
+// noWayBack says in a few words why there is no listener.
+func (s *TokenSource) noWayBack(err error) string {
 	if errors.Is(err, loopback.ErrPortTaken) {
-		return &failure{
-			what: fmt.Sprintf("port %d of the browser's way back can't be had", s.cfg.RedirectPort), cause: err,
-			advice: "end the program that uses the port, or set Config.RedirectPort to another, or to 0 for any free one",
-		}
+		return fmt.Sprintf("a browser can't come back to this program on port %d", s.cfg.RedirectPort)
 	}
-	return &failure{what: "the browser has no way back to this program", cause: err, advice: "use GrantDevice"}
+	return "a browser can't come back to this program"
+}
+
+func (s *TokenSource) listenFailed(err error) error {
+	f := &failure{what: s.noWayBack(err), cause: err, advice: "use the device grant, which needs no way back"}
+	if errors.Is(err, loopback.ErrPortTaken) {
+		f.advice = "end the program that uses the port, or set RedirectPort to another, or to 0 for any free one"
+	}
+	return f
 }
 
 // codeRegistration returns a client that may be sent back to an address. Stored
@@ -149,7 +158,7 @@ func (s *TokenSource) awaitCode(ctx context.Context, callback *loopback.Receiver
 		// The service shows a client that it does not know an error, and sends
 		// nobody back: the next sign-in registers a new one.
 		s.refuseClient(reg.clientID)
-		return "", s.codeExpired(nil)
+		return "", &failure{kind: ErrCodeExpired, advice: "sign in again, and approve within the time shown; where the browser showed an error, " + s.checkStartURL()}
 	case err != nil:
 		return "", err
 	case refusal != nil && refusal.Code == "access_denied":

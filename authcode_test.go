@@ -3,9 +3,11 @@ package awsoidc_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -167,54 +169,228 @@ func TestAuthCodeEndsWithItsContext(t *testing.T) {
 }
 
 func TestAuthCodePort(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
+	port, free := takePort(t)
 	srv := idctest.New()
-	port := taken.Addr().(*net.TCPAddr).Port
 	src := newSource(t, srv, func(c *awsoidc.Config) { c.RedirectPort = port }, byCode(t, srv.ApproveAuthorization))
-	if err := src.Login(t.Context()); err == nil || !strings.Contains(err.Error(), "set Config.RedirectPort") {
+	err := src.Login(t.Context())
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("on port %d", port)) || !strings.Contains(err.Error(), "set RedirectPort to another") {
 		t.Errorf("got %v", err)
 	}
-	taken.Close()
+	free()
 	if err := src.Login(t.Context()); err != nil {
 		t.Errorf("with the port free: %v", err)
 	}
 }
 
-// TestAuthCodeReusesRegistration signs in on a folder with files that the AWS
-// CLI wrote.
-func TestAuthCodeReusesRegistration(t *testing.T) {
-	for fixture, redirects := range map[string]bool{"device": false, "pkce": true} {
-		dir := copyDir(t, filepath.Join("testdata", "awscli", fixture))
-		store, err := cache.NewDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := idctest.New()
-		client := &wire.Client{Endpoint: "https://oidc.us-east-1.amazonaws.com", HTTPClient: &http.Client{Transport: srv.Transport()}}
-		out, err := client.RegisterClient(t.Context(), &wire.RegisterClientInput{
-			ClientName: "cli", Scopes: []string{"sso:account:access"}, RedirectURIs: []string{"http://127.0.0.1/oauth/callback"},
-			GrantTypes: []string{wire.GrantAuthorizationCode, wire.GrantRefreshToken}, IssuerURL: startURL,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(dir, "bc8a1afdb0f5cdc2c789b8a6cd51898e2be3c37c.json")
-		editJSON(t, file, func(m map[string]any) {
-			m["clientId"], m["clientSecret"] = out.ClientID, string(out.ClientSecret)
-			m["expiresAt"] = time.Now().Add(80 * 24 * time.Hour).UTC().Format(time.RFC3339)
-		})
-		signedIn(t, srv, withStore(store), byCode(t, srv.ApproveAuthorization))
-		if n := srv.Count(idctest.RegisterClient).Requests; (n == 1) != redirects {
-			t.Errorf("%s: %d registrations, the first one the fixture's", fixture, n)
-		}
-		editJSON(t, file, func(m map[string]any) {
-			if types, ok := m["grantTypes"].([]any); !ok || len(types) != 2 {
-				t.Errorf("%s: grantTypes %v", fixture, m["grantTypes"])
+// takePort takes a port of 127.0.0.1.
+func takePort(t *testing.T) (port int, free func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().(*net.TCPAddr).Port, func() { l.Close() }
+}
+
+// A chooser is a Prompter that chooses the authorization code grant.
+type chooser struct{ awsoidc.Prompter }
+
+func (chooser) ChooseGrant() (awsoidc.Grant, string) {
+	return awsoidc.GrantAuthCode, "a browser can be opened"
+}
+
+// TestGrantAutoWithoutThePort takes the device grant instead, and says why.
+func TestGrantAutoWithoutThePort(t *testing.T) {
+	port, free := takePort(t)
+	srv := idctest.New()
+	srv.ApproveAfter(0)
+	var shown []awsoidc.Verification
+	src := newSource(t, srv, func(c *awsoidc.Config) {
+		c.RedirectPort = port
+		c.Prompt = chooser{awsoidc.PromptFunc(func(_ context.Context, v awsoidc.Verification) error {
+			shown = append(shown, v)
+			if v.Grant == awsoidc.GrantAuthCode {
+				callback, err := srv.ApproveAuthorization(v.URI)
+				browse(t, callback, http.StatusOK)
+				return err
 			}
+			return nil
+		})}
+	})
+	if err := src.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if v := shown[0]; v.Grant != awsoidc.GrantDevice || v.UserCode == "" || v.Reason != fmt.Sprintf("a browser can't come back to this program on port %d", port) {
+		t.Errorf("the person is shown %+v", v)
+	}
+	free()
+	if err := src.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if v := shown[1]; v.Grant != awsoidc.GrantAuthCode || v.Reason != "a browser can be opened" {
+		t.Errorf("with the port free the person is shown %+v", v)
+	}
+}
+
+// TestCodeThatWasSentIsNotAbandoned has the caller give up while the code is at
+// the token endpoint: the session is saved all the same.
+func TestCodeThatWasSentIsNotAbandoned(t *testing.T) {
+	srv, store := idctest.New(), newLRU(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("interrupted")
+	gaveUp := make(chan struct{})
+	src := newSource(t, srv, withStore(store), byCode(t, srv.ApproveAuthorization), func(c *awsoidc.Config) {
+		to := c.HTTPClient.Transport
+		c.HTTPClient = &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/token" {
+				cancel(why)
+				<-gaveUp
+			}
+			return to.RoundTrip(req)
+		})}
+	})
+	if err := src.Login(ctx); !errors.Is(err, why) {
+		t.Errorf("got %v", err)
+	}
+	close(gaveUp)
+	if err := src.Close(); err != nil {
+		t.Error(err)
+	}
+	bearer(t, newSource(t, srv, withStore(store)))
+	if n := srv.Count(idctest.CreateTokenAuthorizationCode).Requests; n != 1 {
+		t.Errorf("the code was sent %d times", n)
+	}
+}
+
+const registrationFile = "bc8a1afdb0f5cdc2c789b8a6cd51898e2be3c37c.json"
+
+// cliFolder is a folder with files that the AWS CLI wrote, whose registration
+// is one of srv.
+func cliFolder(t *testing.T, srv *idctest.Server, fixture string) (store *cache.Dir, file string) {
+	t.Helper()
+	dir := copyDir(t, filepath.Join("testdata", "awscli", fixture))
+	store, err := cache.NewDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &wire.RegisterClientInput{ClientName: "cli", Scopes: []string{"sso:account:access"}}
+	if fixture == "pkce" {
+		client.RedirectURIs = []string{"http://127.0.0.1/oauth/callback"}
+		client.GrantTypes = []string{wire.GrantAuthorizationCode, wire.GrantRefreshToken}
+		client.IssuerURL = startURL
+	}
+	service := &wire.Client{Endpoint: "https://oidc.us-east-1.amazonaws.com", HTTPClient: &http.Client{Transport: srv.Transport()}}
+	out, err := service.RegisterClient(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(dir, registrationFile)
+	editJSON(t, file, func(m map[string]any) {
+		m["clientId"], m["clientSecret"] = out.ClientID, string(out.ClientSecret)
+		m["expiresAt"] = time.Now().Add(80 * 24 * time.Hour).UTC().Format(time.RFC3339)
+	})
+	return store, file
+}
+
+// TestRegistrationOfTheAWSCLI signs in by either grant where the AWS CLI has a
+// registration in either form, and where it is not what it should be.
+func TestRegistrationOfTheAWSCLI(t *testing.T) {
+	set := func(name string, value any) func(map[string]any) {
+		return func(m map[string]any) { m[name] = value }
+	}
+	ends := func(in time.Duration) func(map[string]any) {
+		return func(m map[string]any) { m["expiresAt"] = time.Now().Add(in).UTC().Format(time.RFC3339) }
+	}
+	remove := func(name string) func(map[string]any) {
+		return func(m map[string]any) { delete(m, name) }
+	}
+	for _, test := range []struct {
+		name    string
+		fixture string
+		edit    func(map[string]any)
+		fits    bool // the grant that it is for; the other one it never does
+	}{
+		{name: "device", fixture: "device", fits: true},
+		{name: "PKCE", fixture: "pkce", fits: true},
+		{name: "member of another tool", fixture: "device", edit: set("theirs", []any{1}), fits: true},
+		{name: "more grant types", fixture: "pkce", edit: set("grantTypes", []any{"refresh_token", "authorization_code", "x"}), fits: true},
+		{name: "ends in an hour", fixture: "device", edit: ends(time.Hour)},
+		{name: "ended", fixture: "pkce", edit: ends(-time.Hour)},
+		{name: "does not say when it ends", fixture: "device", edit: remove("expiresAt")},
+		{name: "odd end", fixture: "device", edit: set("expiresAt", "soon")},
+		{name: "other scopes", fixture: "device", edit: set("scopes", []any{"sso:account:access", "codewhisperer:completions"})},
+		{name: "no scopes", fixture: "pkce", edit: remove("scopes")},
+		{name: "no refresh token grant", fixture: "pkce", edit: set("grantTypes", []any{"authorization_code"})},
+		{name: "no client id", fixture: "device", edit: remove("clientId")},
+		{name: "no secret", fixture: "pkce", edit: remove("clientSecret")},
+		{name: "odd secret", fixture: "device", edit: set("clientSecret", "a\r\nb")},
+		{name: "other types", fixture: "device", edit: set("clientId", 1)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				srv := idctest.New()
+				store, file := cliFolder(t, srv, test.fixture)
+				kept := test.fits && test.fixture == "device"
+				registrationIsUsed(t, srv, file, test.edit, kept, kept, func() { signedIn(t, srv, withStore(store)) })
+			})
+			srv := idctest.New()
+			store, file := cliFolder(t, srv, test.fixture)
+			// What an older AWS CLI can use is not taken from it.
+			registrationIsUsed(t, srv, file, test.edit, test.fits && test.fixture == "pkce", test.fits, func() {
+				signedIn(t, srv, withStore(store), byCode(t, srv.ApproveAuthorization))
+			})
 		})
+	}
+}
+
+// registrationIsUsed edits a registration and signs in twice: used says whether
+// it serves, kept whether its file stays as it is. What is registered in its
+// place must serve the second time.
+func registrationIsUsed(t *testing.T, srv *idctest.Server, file string, edit func(map[string]any), used, kept bool, signIn func()) {
+	t.Helper()
+	if edit != nil {
+		editJSON(t, file, edit)
+	}
+	read := func() string {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	before, registered := read(), srv.Count(idctest.RegisterClient).Requests
+	signIn()
+	n := srv.Count(idctest.RegisterClient).Requests - registered
+	if (n == 0) != used || n > 1 {
+		t.Errorf("%d registrations at the first sign-in", n)
+	}
+	if after := read(); (after == before) != kept {
+		t.Errorf("the file holds\n%s, and held\n%s", after, before)
+	}
+	signIn()
+	if again := srv.Count(idctest.RegisterClient).Requests - registered; again != n {
+		t.Errorf("%d registrations at the second sign-in", again-n)
+	}
+}
+
+// TestRegistrationOfAnotherRegion has the AWS CLI's registration for the region
+// next door, under the same session name.
+func TestRegistrationOfAnotherRegion(t *testing.T) {
+	srv := idctest.New()
+	store, file := cliFolder(t, srv, "pkce")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := newSource(t, srv, withStore(store), byCode(t, srv.ApproveAuthorization), func(c *awsoidc.Config) { c.Region = "us-west-2" })
+	if err := src.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := srv.Count(idctest.RegisterClient).Requests; n != 2 {
+		t.Errorf("%d registrations, the first one the AWS CLI's", n)
+	}
+	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
+		t.Errorf("the other region's registration was changed: %v", err)
 	}
 }

@@ -43,7 +43,8 @@ type Config struct {
 
 	// RedirectPort is the TCP port on 127.0.0.1 that the browser returns to
 	// with GrantAuthCode, where one must be known beforehand, such as for a
-	// port that is forwarded. 0 means any free one.
+	// port that is forwarded. 0 means any free one. Where 127.0.0.1 can't be
+	// had at all it is a port on ::1.
 	RedirectPort int
 
 	// Prompt shows the person how to approve a sign-in. Without it Login
@@ -113,7 +114,8 @@ type Grant int
 
 const (
 	// GrantAuto lets the Prompter choose, if it is a GrantChooser; otherwise it
-	// is GrantDevice.
+	// is GrantDevice. It also is where GrantAuthCode was chosen and the port
+	// that the browser returns to can't be listened on.
 	GrantAuto Grant = iota
 	// GrantDevice is the device authorization grant (RFC 8628): the person
 	// opens a URL on any device and compares a short code.
@@ -129,7 +131,8 @@ const (
 type GrantChooser interface {
 	Prompter
 	// ChooseGrant returns GrantDevice or GrantAuthCode, and why, for the
-	// person: such as "this is an SSH session". It must not block.
+	// person: such as "this is an SSH session". It must not block. Prompt is
+	// called with the grant that is used in the end, and the reason for that.
 	ChooseGrant() (grant Grant, reason string)
 }
 

@@ -2,8 +2,10 @@ package awsoidc_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -261,41 +263,6 @@ func TestRegistrationIsReused(t *testing.T) {
 	})
 }
 
-// TestAWSCLIRegistrationIsReused signs in on a folder with files that the AWS
-// CLI wrote.
-func TestAWSCLIRegistrationIsReused(t *testing.T) {
-	const registrationFile = "bc8a1afdb0f5cdc2c789b8a6cd51898e2be3c37c.json"
-	for _, test := range []struct {
-		fixture string
-		reused  bool
-	}{
-		{"device", true},
-		{"pkce", false}, // registered for the other grant
-	} {
-		t.Run(test.fixture, func(t *testing.T) {
-			virtual(t, func(t *testing.T) {
-				dir := copyDir(t, filepath.Join("testdata", "awscli", test.fixture))
-				store, err := cache.NewDir(dir)
-				if err != nil {
-					t.Fatal(err)
-				}
-				// The fixture's registration is unknown to the fake service: it is
-				// replaced by one that is, with the file's other members kept.
-				srv := idctest.New()
-				issued := srv.Issue("sso:account:access")
-				editJSON(t, filepath.Join(dir, registrationFile), func(m map[string]any) {
-					m["clientId"], m["clientSecret"] = issued.ClientID, issued.ClientSecret
-					m["expiresAt"] = time.Now().Add(80 * 24 * time.Hour).UTC().Format(time.RFC3339)
-				})
-				signedIn(t, srv, withStore(store))
-				if n := srv.Count(idctest.RegisterClient).Requests; (n == 0) != test.reused {
-					t.Errorf("%d registrations; reused should be %v", n, test.reused)
-				}
-			})
-		})
-	}
-}
-
 func copyDir(t *testing.T, from string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -352,4 +319,28 @@ func TestSignInObeysRetryAfterWithinBounds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTokensAreOpaque has tokens with claims that say otherwise than the
+// service does: nobody has verified them, and nothing follows from them.
+func TestTokensAreOpaque(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+		accessToken := part(`{"alg":"none"}`) + "." + part(`{"sub":"somebody","exp":1,"iss":"https://evil.example"}`) + "."
+		srv.Inject(idctest.CreateTokenDeviceCode, idctest.Fault{Body: fmt.Appendf(nil,
+			`{"accessToken":%q,"tokenType":"Bearer","expiresIn":28800,"idToken":"no.jwt.at-all"}`, accessToken)})
+		src := signedIn(t, srv)
+		time.Sleep(7 * time.Hour)
+		token, err := src.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token.AccessToken != accessToken || token.Extra("id_token") != "no.jwt.at-all" {
+			t.Errorf("got %q and %v", token.AccessToken, token.Extra("id_token"))
+		}
+		if at := token.Extra("expires_at").(time.Time); time.Until(at).Round(time.Minute) != time.Hour {
+			t.Errorf("it expires at %v", at)
+		}
+	})
 }

@@ -219,8 +219,9 @@
 // With a cache.Dir on ~/.aws/sso/cache, which is what package profile uses,
 // the session is the AWS CLI's: same file names, same members, keyed by the
 // sso-session's name or else by the start URL. Either side uses what the other
-// signed in to or refreshed, and reuses its client registration, save that one
-// for the CLI's authorization code grant is not good for a device code. The
+// signed in to or refreshed, and reuses its client registration for the same
+// grant. A good one for the device grant stays in the CLI's file; the one for
+// the authorization code grant is then kept beside it. The
 // members issuedAt, idToken and scope are added; those of other tools are
 // kept. A session of another start URL or region under the same name is not
 // used, and stays until a sign-in replaces it. "aws sso logout" signs out here,

@@ -288,7 +288,7 @@ func (r *registration) encode() []byte {
 
 // keys names the records of one configuration in its store.
 type keys struct {
-	token, registration, attempt, turn, turnNote string
+	token, registration, codeRegistration, attempt, turn, turnNote string
 	// bound is set where a record carries its key: everywhere but in the AWS
 	// CLI's folder, where start URL and region must match instead.
 	bound bool
@@ -300,17 +300,19 @@ func (c *Config) keys() keys {
 		if token == "" {
 			token = c.StartURL
 		}
-		return keys{token: token, registration: cliRegistrationKey(c), attempt: token + "\x00awsoidc attempt",
+		registration := cliRegistrationKey(c)
+		return keys{token: token, registration: registration, codeRegistration: registration + "\x00awsoidc code", attempt: token + "\x00awsoidc attempt",
 			turn: token + "\x00awsoidc sign-in", turnNote: token + "\x00awsoidc sign-in note"}
 	}
 	config := append([]string{c.Namespace, c.Endpoints.OIDC, c.Region, c.StartURL, c.SessionName}, c.Scopes...)
 	return keys{
-		token:        hashKey("session", config),
-		registration: hashKey("registration", append(config, c.ClientName)),
-		attempt:      hashKey("attempt", config),
-		turn:         hashKey("sign-in", config),
-		turnNote:     hashKey("sign-in note", config),
-		bound:        true,
+		token:            hashKey("session", config),
+		registration:     hashKey("registration", append(config, c.ClientName)),
+		codeRegistration: hashKey("code registration", append(config, c.ClientName)),
+		attempt:          hashKey("attempt", config),
+		turn:             hashKey("sign-in", config),
+		turnNote:         hashKey("sign-in note", config),
+		bound:            true,
 	}
 }
 

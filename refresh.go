@@ -67,7 +67,11 @@ func (s *TokenSource) renew(ctx context.Context, present *lease[*session]) (*lea
 			return l, nil
 		}
 		if !s.refreshable(stored) {
-			return nil, s.loginRequired("the session in "+s.place()+" is over", nil)
+			what := "the session in " + s.place() + " is over"
+			if s.isRejected(stored.accessToken) {
+				what = "the session in " + s.place() + " was refused before its time: it was ended, or belongs to another region"
+			}
+			return nil, s.loginRequired(what, nil)
 		}
 	}
 	r := &refresh{TokenSource: s}

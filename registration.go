@@ -19,15 +19,21 @@ const registrationMargin = 24 * time.Hour
 // registration returns a client registration like want: the stored one where it
 // fits, or else a new one, which it stores. Both grants have their
 // registrations in one record, as the AWS CLI does it: one takes the other's
-// place, and sessions keep their own copy.
+// place, and sessions keep their own copy. But older AWS CLIs know the device
+// grant only, and take what is there for one of theirs: a good registration for
+// that grant stays, and the other is kept beside it.
 func (s *TokenSource) registration(ctx context.Context, want *wire.RegisterClientInput) (*registration, error) {
-	if raw, err := s.store.Get(ctx, s.keys.registration); err == nil {
+	key := s.keys.registration
+	if raw, err := s.store.Get(ctx, key); err == nil {
 		if reg := s.fitting(raw, want); reg != nil {
 			return reg, nil
 		}
+		if len(want.GrantTypes) > 0 && s.fitting(raw, &wire.RegisterClientInput{Scopes: s.cfg.Scopes}) != nil {
+			key = s.keys.codeRegistration
+		}
 	}
 	var reg *registration
-	err := s.updateRecord(ctx, s.keys.registration, func(ctx context.Context, old []byte) (_ []byte, err error) {
+	err := s.updateRecord(ctx, key, func(ctx context.Context, old []byte) (_ []byte, err error) {
 		if reg = s.fitting(old, want); reg != nil {
 			return nil, errUnchanged
 		}

@@ -73,9 +73,9 @@ func (s *safeStore) refuse(key string, err error) bool {
 }
 
 // newMemoryStore returns a Store for the records of one source: its session,
-// its registration, the notes of a failed attempt and of a sign-in.
+// its registrations, the notes of a failed attempt and of a sign-in.
 func newMemoryStore() cache.Store {
-	const records = 5
+	const records = 6
 	s, err := cache.NewLRU(records, records*cache.MaxRecordBytes)
 	if err != nil {
 		panic(err) // its arguments are positive

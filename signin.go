@@ -183,6 +183,10 @@ func (s *TokenSource) clearRoles() {
 	}
 }
 
+func (s *TokenSource) checkStartURL() string {
+	return fmt.Sprintf("check that the start URL %s belongs to an Identity Center instance in region %s", s.cfg.StartURL, s.cfg.Region)
+}
+
 func (s *TokenSource) codeExpired(cause error) error {
 	return &failure{kind: ErrCodeExpired, cause: cause, advice: "sign in again, and approve within the time shown"}
 }
@@ -199,7 +203,7 @@ func (s *TokenSource) signInFailed(what string, err error) error {
 	case isType(err, wire.TypeInvalidClient):
 		f.advice = "sign in again: the next sign-in registers a new client"
 	case isType(err, wire.TypeInvalidRequest), isType(err, wire.TypeInvalidClientMetadata):
-		f.advice = fmt.Sprintf("check that the start URL %s belongs to an Identity Center instance in region %s", s.cfg.StartURL, s.cfg.Region)
+		f.advice = s.checkStartURL()
 	}
 	if e, ok := errors.AsType[*wire.Error](err); ok && e.Reason != "" {
 		f.advice = serviceAdvice(err)

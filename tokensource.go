@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
 
+	"github.com/awsoidc/awsoidc/internal/loopback"
 	"github.com/awsoidc/awsoidc/wire"
 )
 
@@ -34,6 +36,7 @@ type TokenSource struct {
 	wire   *wire.Client
 	portal portal
 	logger *slog.Logger
+	listen func(port int) (net.Listener, error) // for the browser that comes back
 	rules  rules
 	tokens renewal[*session]
 	// portalRate is for all requests to the portal.
@@ -64,6 +67,7 @@ func New(cfg Config) (*TokenSource, error) {
 		keys:   cfg.keys(),
 		http:   strictClient(cfg.HTTPClient),
 		logger: cfg.Logger,
+		listen: loopback.Listen,
 		roles:  map[roleKey]*RoleCredentials{},
 	}
 	s.store = newSafeStore(cfg.Store, s.warn)
@@ -287,6 +291,12 @@ func (s *TokenSource) isDeadClient(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.deadClient == id
+}
+
+func (s *TokenSource) isRejected(accessToken wire.Secret) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rejected != "" && s.rejected == accessToken
 }
 
 func (s *TokenSource) isRetired(refreshToken wire.Secret) bool {
