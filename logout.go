@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sso"
@@ -13,19 +15,22 @@ import (
 	"github.com/awsoidc/awsoidc/wire"
 )
 
-// Logout ends the session: at the AWS access portal (operation Logout), in the
-// Store, and in memory. Others who share the Store are signed out as soon as
-// they look there, which is when their token is due. Sessions of other names
+// Logout ends the session: in the Store, in memory, and at the AWS access
+// portal (operation Logout). Others who share the Store are signed out as soon
+// as they look there, which is when their token is due. Sessions of other names
 // stay, and so does the client registration. Without a session there is nothing
 // to do.
 //
-// The session's record is removed whatever the portal answers; where it does
-// not confirm that the session has ended, the error says until when a copy of
-// the token may work. Role credentials that somebody has stay valid until they
-// expire. An access token that has expired is refreshed first, because the
-// portal ends only the session of a valid one.
+// The session's record is removed first, and whatever the portal answers; where
+// that does not confirm that the session has ended, the error says until when a
+// copy of the token may work. An access token that has expired is refreshed
+// before, because the portal ends only the session of a valid one.
 //
-// If ctx ends first, the error is its cause, and the session may be there still.
+// Role credentials stay valid until they expire, for whoever has them. What the
+// RoleStore keeps of the roles that RoleCredentials was asked for is removed,
+// the AWS CLI's own included.
+//
+// If ctx ends before the record is removed, the error is its cause.
 func (s *TokenSource) Logout(ctx context.Context) error {
 	if s.isClosed() {
 		return ErrClosed
@@ -34,40 +39,48 @@ func (s *TokenSource) Logout(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var unconfirmed error
+	ended, err := s.removeSession(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	kept := s.removeRoles(ctx)
+	// Nobody can refresh the session any more, and nobody waits for the portal.
+	unconfirmed := s.revoke(ctx, ended)
+	return cmp.Or(err, unconfirmed, kept)
+}
+
+// removeSession removes the session's record, and returns the session that is
+// to be ended, nil where there is none, whether or not it could be removed.
+func (s *TokenSource) removeSession(ctx context.Context) (ended *session, _ error) {
 	var readOnly error
 	err := s.update(ctx, func(ctx context.Context, old []byte) ([]byte, error) {
 		stored, _, corrupt := s.find(ctx, old)
-		ended := stored
+		ended = stored
 		if l := s.superseding(stored, corrupt); l != nil {
 			ended = l.value // it was never saved
 		}
 		readOnly = cache.NotWritable(ctx)
-		if ended != nil {
-			unconfirmed = s.revoke(ctx, ended)
-		}
 		s.forgetSession()
 		if stored == nil && !corrupt {
 			return nil, errUnchanged // of another configuration, or none
 		}
 		return nil, nil
 	})
-	switch {
-	case ctx.Err() != nil && err != nil:
-		return context.Cause(ctx)
-	case err != nil && !errors.Is(err, errUnchanged) || readOnly != nil:
-		return &failure{what: "the session's record could not be removed", cause: cmp.Or(readOnly, err), advice: "remove " + s.place() + " yourself"}
+	if err != nil && !errors.Is(err, errUnchanged) || readOnly != nil {
+		return ended, &failure{what: "the session's record could not be removed", cause: cmp.Or(readOnly, err), advice: "remove " + s.place() + " yourself"}
 	}
-	return unconfirmed
+	return ended, nil
 }
 
-// revoke ends the session v at the portal. It may be sent again: a session ends
-// only once.
+// revoke ends the session v, if any, at the portal. It may be sent again: a
+// session ends only once.
 func (s *TokenSource) revoke(ctx context.Context, v *session) error {
-	if s.rules.now().time().After(v.expiresAt) {
+	if v == nil || s.rules.now().time().After(v.expiresAt) {
 		return nil // it could not be refreshed
 	}
-	err := s.sendToPortal(ctx, v.accessToken, func(ctx context.Context, token wire.Secret) error {
+	sendCtx, cancel := context.WithTimeout(ctx, sendBudget)
+	defer cancel()
+	err := s.sendToPortal(sendCtx, v.accessToken, func(ctx context.Context, token wire.Secret) error {
 		accessToken := string(token)
 		_, err := s.portal.Logout(ctx, &sso.LogoutInput{AccessToken: &accessToken})
 		return err
@@ -75,9 +88,30 @@ func (s *TokenSource) revoke(ctx context.Context, v *session) error {
 	if err == nil || isUnauthorized(err) {
 		return nil
 	}
+	if ctx.Err() != nil {
+		err = errors.New("it was not waited for") // to run it again would do nothing
+	}
 	f := explainPortal("signed out here, but the portal did not confirm that the session has ended", err, nil, "")
-	f.advice = fmt.Sprintf("the session's token may work until %s for whoever has a copy; to end it, sign in and out again", v.expiresAt.Local().Format(time.DateTime))
+	f.advice = fmt.Sprintf("the session's token may work until %s for whoever has a copy; to end it sooner, have an administrator delete your active session in IAM Identity Center", v.expiresAt.Local().Format(time.DateTime))
 	return f
+}
+
+// removeRoles removes what the RoleStore keeps of the roles that are known here.
+func (s *TokenSource) removeRoles(ctx context.Context) error {
+	if s.cfg.RoleStore == nil {
+		return nil
+	}
+	s.mu.Lock()
+	roles := slices.Collect(maps.Values(s.roles))
+	s.mu.Unlock()
+	var failed error
+	for _, r := range roles {
+		if err := r.removeStored(ctx); err != nil && failed == nil {
+			failed = &failure{what: "signed out, but kept credentials for " + r.role.String() + " could not be removed", cause: err,
+				advice: "they work until they expire; remove them from where role credentials are kept"}
+		}
+	}
+	return failed
 }
 
 // forgetSession drops what is in memory of the session, and what is under way

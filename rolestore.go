@@ -98,6 +98,24 @@ func (r *RoleCredentials) renewShared(ctx context.Context) (*lease[aws.Credentia
 	return leaseCredentials(c, r.source.rules.now()), nil
 }
 
+// removeStored removes the role's record, if it is one of SSO.
+func (r *RoleCredentials) removeStored(ctx context.Context) error {
+	store, key := r.source.cfg.RoleStore, r.storeKey()
+	if _, err := readWithin(ctx, store, key); errors.Is(err, cache.ErrMiss) && !errors.Is(err, cache.ErrCorrupt) {
+		return nil
+	}
+	err := updateWithin(ctx, store, key, lockWait, func(_ context.Context, old []byte) ([]byte, error) {
+		if record, err := parseFields(old); err != nil || record.string("ProviderType") != "sso" {
+			return nil, errUnchanged
+		}
+		return nil, nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
+}
+
 // stored returns the credentials in a record where they may be used with the
 // session v and have not expired.
 func (r *RoleCredentials) stored(raw []byte, v *session) *lease[aws.Credentials] {

@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -219,5 +222,89 @@ func TestLoginSavesForTheSDK(t *testing.T) {
 	}
 	if _, err := cfg.Credentials.Retrieve(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLogoutRemovesRolesOfTheSession has the AWS CLI keep credentials for every
+// profile: those that the session gave go with it.
+func TestLogoutRemovesRolesOfTheSession(t *testing.T) {
+	const dev = `{"accountId":"123456789012","roleName":"ReadOnly","sessionName":"corp"}`
+	const second = `{"accountId":"123456789012","roleName":"Second","sessionName":"corp"}`
+	const other = `{"accountId":"123456789012","roleName":"ReadOnly","sessionName":"other"}`
+	const legacy = `{"accountId":"210987654321","roleName":"Admin","startUrl":"https://d-0987654321.awsapps.com/start"}`
+	for _, test := range []struct {
+		options profile.Options
+		kept    []string
+	}{
+		{profile.Options{Profile: "token", ShareRoles: true}, []string{other, legacy}},
+		{profile.Options{SSOSession: "corp", ShareRoles: true}, []string{other, legacy}},
+		{profile.Options{Profile: "legacy", ShareRoles: true}, []string{dev, second, other}},
+		{profile.Options{Profile: "dev"}, []string{dev, second, other, legacy}},
+		{profile.Options{StartURL: "https://d-0987654321.awsapps.com/start", Region: "us-west-2", ShareRoles: true}, []string{dev, second, other, legacy}},
+	} {
+		home := newHome(t, ssoConfig+"\n[profile second]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Second\n"+
+			"\n[profile other]\nsso_session = other\nsso_account_id = 123456789012\nsso_role_name = ReadOnly\n")
+		serve(t)
+		name := func(key string) string {
+			sum := sha1.Sum([]byte(key))
+			return filepath.Join(home, ".aws", "cli", "cache", hex.EncodeToString(sum[:])+".json")
+		}
+		for _, key := range []string{dev, second, other, legacy} {
+			write(t, name(key), `{"ProviderType": "sso", "Credentials": {}}`)
+		}
+		src, err := profile.Open(t.Context(), test.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := src.Logout(t.Context()); err != nil {
+			t.Errorf("Logout: %v", err)
+		}
+		src.Close()
+		for _, key := range []string{dev, second, other, legacy} {
+			if _, err := os.Stat(name(key)); (err == nil) != slices.Contains(test.kept, key) {
+				t.Errorf("%+v: %s: %v", test.options, key, err)
+			}
+		}
+	}
+}
+
+func TestRedirectPort(t *testing.T) {
+	newHome(t, ssoConfig)
+	s := serve(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	options := profile.Options{Profile: "dev", Grant: awsoidc.GrantAuthCode, RedirectPort: l.Addr().(*net.TCPAddr).Port}
+	options.Prompt = awsoidc.PromptFunc(func(_ context.Context, v awsoidc.Verification) error {
+		callback, err := s.ApproveAuthorization(v.URI)
+		if err != nil {
+			return err
+		}
+		if want := fmt.Sprintf("http://127.0.0.1:%d/", options.RedirectPort); !strings.HasPrefix(callback, want) {
+			t.Errorf("the browser is sent to %s, want %s", callback, want)
+		}
+		resp, err := http.Get(callback)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+	src, err := profile.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if err := src.Login(t.Context()); err == nil || !strings.Contains(err.Error(), "set RedirectPort to another") {
+		t.Errorf("with the port taken: %v", err)
+	}
+	l.Close()
+	if err := src.Login(t.Context()); err != nil {
+		t.Errorf("with the port free: %v", err)
+	}
+	options.RedirectPort = 65536
+	if _, err := profile.Open(t.Context(), options); !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "Options.RedirectPort = 65536") {
+		t.Errorf("got %v", err)
 	}
 }

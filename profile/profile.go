@@ -54,7 +54,8 @@ type Options struct {
 	// own, so that processes that start one after another do not ask the
 	// access portal each for theirs. It is for programs that end soon, such as
 	// a credential_process. The folder then holds secrets of AWS in plain
-	// text, as it does where the AWS CLI is used.
+	// text, as it does where the AWS CLI is used. Logout removes those of all
+	// profiles that use the session.
 	ShareRoles bool
 
 	// RoleCacheDir is that folder. "" means ~/.aws/cli/cache.
@@ -78,6 +79,10 @@ type Options struct {
 
 	// Grant is how Login signs a person in. The default is awsoidc.GrantAuto.
 	Grant awsoidc.Grant
+
+	// RedirectPort is the TCP port that the browser returns to with
+	// awsoidc.GrantAuthCode. 0 means any free one.
+	RedirectPort int
 
 	// ClientName is what the person who approves is shown. "" means "awsoidc".
 	ClientName string
@@ -109,8 +114,9 @@ type Profile struct {
 	// variables and settings that the package's documentation lists.
 	Endpoints awsoidc.Endpoints
 
-	where string   // to begin an error about the sign-in with
-	role  *section // with the account and role; nil where there can be none
+	where string    // to begin an error about the sign-in with
+	role  *section  // with the account and role; nil where there can be none
+	files *sections // nil where none was read
 }
 
 // Load reads the sign-in that the options choose. It reads the environment and
@@ -197,6 +203,8 @@ func (o Options) check() error {
 		return badConfig("Options.StartURL needs Region, that of the IAM Identity Center instance, such as us-east-1")
 	case o.StartURL == "" && o.Region != "":
 		return badConfig("Options.Region goes with StartURL; remove it, or set both")
+	case o.RedirectPort < 0 || o.RedirectPort > 65535:
+		return badConfig("Options.RedirectPort = %d can't be used: give a port between 1 and 65535, or 0 for any free one", o.RedirectPort)
 	case o.StartURL == "":
 		return nil
 	}
@@ -236,6 +244,7 @@ func loadSession(o Options, env config.EnvConfig) (*Profile, error) {
 		SSORegion:   sec.values[keyRegion],
 		Scopes:      sec.scopes(),
 		where:       sec.String(),
+		files:       files,
 	}, nil
 }
 
@@ -277,6 +286,7 @@ func fromShared(shared *config.SharedConfig, files *sections) *Profile {
 		Region:    shared.Region,
 		where:     "[profile " + printable(shared.Profile) + "]",
 		role:      files.byName[shared.Profile],
+		files:     files,
 	}
 	if p.role != nil {
 		p.where = p.role.String()
@@ -329,6 +339,7 @@ func (p *Profile) open(o Options) (*awsoidc.TokenSource, error) {
 		SessionName:   p.SessionName,
 		Scopes:        p.Scopes,
 		Grant:         o.Grant,
+		RedirectPort:  o.RedirectPort,
 		Prompt:        o.Prompt,
 		LoginOnDemand: o.LoginOnDemand,
 		Store:         store,
@@ -342,6 +353,11 @@ func (p *Profile) open(o Options) (*awsoidc.TokenSource, error) {
 	})
 	if err != nil {
 		return nil, &configError{text: p.where + ": " + oneLine(err), cause: err}
+	}
+	if o.ShareRoles && p.files != nil {
+		for _, sec := range p.files.using(p) {
+			src.RoleCredentials(sec.values[keyAccount], sec.values[keyRole]) // known to Logout by that
+		}
 	}
 	return src, nil
 }

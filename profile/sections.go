@@ -190,6 +190,20 @@ func (s *sections) session(name string) *section {
 	return s.byName[sessionPrefix+strings.TrimSpace(name)]
 }
 
+// using returns the profiles with an account and a role that p's session gives
+// credentials of.
+func (s *sections) using(p *Profile) (found []*section) {
+	for _, name := range s.profiles() {
+		sec := s.byName[name]
+		session := strings.TrimSpace(sec.values[keySession])
+		same := session == p.SessionName && (session != "" || sec.values[keyStartURL] == p.StartURL)
+		if same && sec.values[keyAccount] != "" && sec.values[keyRole] != "" {
+			found = append(found, sec)
+		}
+	}
+	return found
+}
+
 // parser reads one file. Its rules are those of the SDK for Go.
 type parser struct {
 	file    string

@@ -16,7 +16,7 @@ func main() {
 	program.Program{
 		Name:  "logout",
 		Usage: "[-profile P]",
-		About: "Signs out of a profile's session, for every tool that shares it. Other sessions stay.",
+		About: "Signs out of a profile's session, for every tool that shares it, and removes its role credentials. Other sessions stay.",
 		Run: func(ctx context.Context, _ []string) error {
 			return logout(ctx, *name)
 		},
@@ -24,7 +24,11 @@ func main() {
 }
 
 func logout(ctx context.Context, name string) error {
-	src, err := profile.Open(ctx, profile.Options{Profile: name, Logger: program.Logger()})
+	src, err := profile.Open(ctx, profile.Options{
+		Profile:    name,
+		ShareRoles: true, // as credential-process does: theirs are removed too
+		Logger:     program.Logger(),
+	})
 	if err != nil {
 		return err
 	}
