@@ -1,6 +1,7 @@
 package examples_test
 
 import (
+	"io"
 	"strings"
 	"testing"
 )
@@ -15,4 +16,16 @@ func TestLoginSaysThatNoBrowserOpened(t *testing.T) {
 		t.Errorf("standard error: %s", r.stderr)
 	}
 	m.page(r.stdout)
+}
+
+func TestLoginPKCEWithoutBrowser(t *testing.T) {
+	m := newMachine(t)
+	p := m.command("login", "-profile", "dev", "-pkce")
+	stderr := make(chan said, 100)
+	p.cmd.Stderr = io.MultiWriter(p.cmd.Stderr, teller{0, stderr})
+	authorizationURL := m.startPKCE(p)
+	for !strings.Contains((<-stderr).text, "No browser could be opened here: open the URL above yourself.") {
+	}
+	m.comeBack(m.idc.ApproveAuthorization(authorizationURL))
+	p.wait().ok()
 }

@@ -184,3 +184,52 @@ func TestUnwritableCacheFolder(t *testing.T) {
 	m.unchanged(before)
 	m.count(idctest.StartDeviceAuthorization, 0)
 }
+
+// TestBare403 has the portal refuse the role with nothing but a status.
+func TestBare403(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.idc.Inject(idctest.GetRoleCredentials, idctest.Fault{Status: http.StatusForbidden, Body: []byte("<html>"), Times: idctest.Always})
+	before := m.files()
+	for _, program := range []string{"credential-process", "aws-config"} {
+		m.run(program, "-profile", "dev").failed("role not assigned", "role ReadOnly in account 123456789012", "HTTP 403", "check the account and the role's name", "ask an administrator")
+	}
+	m.unchanged(before)
+}
+
+// TestSessionRevoked has the session end at the service before its time.
+func TestSessionRevoked(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.idc.RevokeSessions()
+	for _, program := range []string{"credential-process", "aws-config", "accounts"} {
+		m.run(program, "-profile", "dev").failed("sign-in required", "the service ended the session", "login -profile dev")
+	}
+}
+
+// TestSessionOfAnotherRegion has a portal that does not know the token, and
+// nothing to refresh it with.
+func TestSessionOfAnotherRegion(t *testing.T) {
+	m := newMachine(t)
+	s := m.signIn(time.Hour)
+	s.RefreshToken, s.AccessToken = "", "a-token-of-another-region"
+	m.write(tokenFile("corp"), m.encode(s))
+	m.run("credential-process", "-profile", "dev").failed("sign-in required", "was refused before its time: it was ended, or belongs to another region", "login -profile dev")
+}
+
+func TestPortalInTrouble(t *testing.T) {
+	t.Run("500", func(t *testing.T) {
+		m := newMachine(t)
+		m.signIn(time.Hour)
+		m.idc.Inject(idctest.GetRoleCredentials, idctest.Fault{Status: http.StatusInternalServerError, Times: idctest.Always})
+		m.run("credential-process", "-profile", "dev").failed("no credentials for role ReadOnly in account 123456789012", "HTTP 500", "the portal is in trouble: try again later")
+	})
+	t.Run("unreachable", func(t *testing.T) {
+		m := newMachine(t)
+		m.signIn(time.Hour)
+		m.setenv("AWS_ENDPOINT_URL_SSO", closedPort(t))
+		m.run("credential-process", "-profile", "dev").failed("no answer", "connection refused", "check the network, the region and the endpoint")
+		m.run("logout", "-profile", "dev").failed("signed out here, but the portal did not confirm", "until", "administrator")
+		m.run("token", "-profile", "dev").failed("sign-in required")
+	})
+}

@@ -190,30 +190,54 @@ func (m *machine) keeps(s idctest.Session) {
 	}
 }
 
-func TestLoginPKCE(t *testing.T) {
-	m := newMachine(t)
-	p := m.command("login", "-profile", "dev", "-pkce", "-no-browser")
+// startPKCE starts a login by the authorization code grant. It returns the
+// authorization URL.
+func (m *machine) startPKCE(p *process) (authorizationURL string) {
+	m.t.Helper()
 	r, w := io.Pipe()
 	p.cmd.Stdout = w
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	line, err := bufio.NewReader(r).ReadString('\n')
 	r.Close()
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	callback, err := m.idc.ApproveAuthorization(strings.TrimSpace(line))
+	return strings.TrimSpace(line)
+}
+
+// comeBack fetches a callback, as the browser does that was sent there.
+func (m *machine) comeBack(callback string, err error) {
+	m.t.Helper()
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	resp, err := http.Get(callback)
 	if err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	resp.Body.Close()
-	p.wait().ok()
-	if s := m.session("corp"); resp.StatusCode != http.StatusOK || s.AccessToken == "" || s.RefreshToken == "" {
-		t.Errorf("status %d, session %+v", resp.StatusCode, s)
+	if resp.StatusCode != http.StatusOK {
+		m.t.Errorf("the callback is answered with %s", resp.Status)
 	}
+}
+
+func TestLoginPKCE(t *testing.T) {
+	m := newMachine(t)
+	p := m.command("login", "-profile", "dev", "-pkce", "-no-browser")
+	m.comeBack(m.idc.ApproveAuthorization(m.startPKCE(p)))
+	p.wait().ok()
+	if s := m.session("corp"); s.AccessToken == "" || s.RefreshToken == "" {
+		t.Errorf("session %+v", s)
+	}
+}
+
+func TestLoginPKCEDenied(t *testing.T) {
+	m := newMachine(t)
+	old := m.signIn(time.Hour)
+	p := m.command("login", "-profile", "dev", "-pkce", "-no-browser", "-force")
+	m.comeBack(m.idc.DenyAuthorization(m.startPKCE(p)))
+	p.wait().failedAtLast("access was denied", "the sign-in was refused", "sign in again, and approve only what you started yourself")
+	m.keeps(old)
 }

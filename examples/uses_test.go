@@ -111,8 +111,8 @@ func TestRoleNotAssigned(t *testing.T) {
 	m := newMachine(t)
 	m.signIn(time.Hour)
 	m.write(".aws/config", strings.Replace(configFile, "ReadOnly", "Owner", 1))
-	m.run("credential-process", "-profile", "dev").failed("role not assigned", "Owner", "123456789012", "check")
-	m.run("aws-config", "-profile", "dev").failed("role not assigned", "Owner", "123456789012", "check")
+	m.run("credential-process", "-profile", "dev").failed("role not assigned", "Owner", "123456789012", "ask an administrator")
+	m.run("aws-config", "-profile", "dev").failed("role not assigned", "Owner", "123456789012", "ask an administrator")
 }
 
 func TestOAuth2Client(t *testing.T) {
