@@ -5,29 +5,34 @@ import (
 	"testing"
 )
 
-// eachSigningIn runs a test for each AWS CLI that can sign in, which is what
-// version 2 added. cli runs it.
-func eachSigningIn(t *testing.T, test func(t *testing.T, h *host, cli func(args ...string))) {
+// eachCLI2 runs a test for each AWS CLI that can sign in, which is what version
+// 2 added.
+func eachCLI2(t *testing.T, test func(t *testing.T, h *host, cli tool)) {
 	var any bool
 	for _, tool := range awsCLIs() {
 		if !strings.HasPrefix(tool.version, "2.") {
 			continue
 		}
 		any = true
-		t.Run(tool.version, func(t *testing.T) {
-			h := newHost(t)
-			env := append(h.proxied(), "BROWSER=true") // the command
-			test(t, h, func(args ...string) {
-				t.Helper()
-				if _, err := h.exec(env, tool.path, args...); err != nil {
-					t.Fatal(err)
-				}
-			})
-		})
+		t.Run(tool.version, func(t *testing.T) { test(t, newHost(t), tool) })
 	}
 	if !any {
 		lacking(t, "version 2 of the AWS CLI is not installed")
 	}
+}
+
+// eachSigningIn is eachCLI2 for tests whose person approves at once. cli runs
+// the AWS CLI, which must succeed.
+func eachSigningIn(t *testing.T, test func(t *testing.T, h *host, cli func(args ...string))) {
+	eachCLI2(t, func(t *testing.T, h *host, tool tool) {
+		env := append(h.proxied(), "BROWSER=true") // the command
+		test(t, h, func(args ...string) {
+			t.Helper()
+			if _, err := h.exec(env, tool.path, args...); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
 }
 
 // TestCLISignsIn checks that what aws sso login left is used as it is,

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,7 @@ func newHost(t *testing.T) *host {
 	} {
 		t.Setenv(v[0], v[1])
 	}
-	h.env = os.Environ()
+	h.env = slices.Clip(os.Environ()) // appended to by several
 	return h
 }
 

@@ -6,8 +6,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sso"
+	"github.com/aws/aws-sdk-go-v2/service/sso/types"
 
 	"github.com/awsoidc/awsoidc/idctest"
 )
@@ -22,14 +28,24 @@ func (h *host) signIn(s signIn, args ...string) {
 }
 
 // TestSession checks that every client takes credentials from a session that
-// ./examples/login left, and has no need to change it.
+// ./examples/login left by either grant, and has no need to change it.
 func TestSession(t *testing.T) {
-	for _, s := range []signIn{dev, legacy} {
-		t.Run(s.profile, func(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		signIn func(h *host, s signIn, args ...string)
+		of     signIn
+	}{
+		{"dev", (*host).signIn, dev},
+		{"dev by code", (*host).signInByCode, dev},
+		{"legacy", (*host).signIn, legacy},
+	} {
+		s := test.of
+		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)
-			h.signIn(s)
+			test.signIn(h, s)
 			h.record(s.token)
 			h.record(s.registration)
+			listed(t, h, s)
 			before := h.snapshot()
 			each(t, s, func(t *testing.T, c client) {
 				h := h.in(t)
@@ -42,40 +58,62 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// listed checks that the SDK's client of the portal takes the session's token.
+func listed(t *testing.T, h *host, s signIn) {
+	t.Helper()
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion(s.region))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, account := h.accessToken(s), "123456789012"
+	out, err := sso.NewFromConfig(cfg).ListAccountRoles(t.Context(), &sso.ListAccountRolesInput{AccessToken: &token, AccountId: &account})
+	if err != nil || !slices.ContainsFunc(out.RoleList, func(r types.RoleInfo) bool { return aws.ToString(r.RoleName) == s.role }) {
+		t.Errorf("the portal does not list role %s: %v", s.role, err)
+	}
+}
+
 // TestRefreshInTurn checks that every client refreshes a session which this
 // library wrote, that this library goes on from what the client wrote, and the
 // client from that.
 func TestRefreshInTurn(t *testing.T) {
-	each(t, dev, func(t *testing.T, c client) {
-		h := newHost(t)
-		h.signIn(dev)
-		first := h.accessToken(dev)
+	for _, grant := range grants {
+		t.Run(grant.name, func(t *testing.T) {
+			each(t, dev, func(t *testing.T, c client) {
+				h := newHost(t)
+				grant.signIn(h, dev)
+				refreshInTurn(t, h, c)
+			})
+		})
+	}
+}
 
-		h.expire(dev)
-		accepts(t, h, c, dev)
-		if n := h.refreshes(); n != 1 {
-			t.Fatalf("the client refreshed %d times, want once", n)
-		}
-		theirs := h.accessToken(dev)
-		if theirs == first || theirs != h.record(dev.token)["accessToken"] || h.refreshes() != 1 {
-			t.Errorf("the client's session was not adopted (%d refreshes)", h.refreshes())
-		}
+func refreshInTurn(t *testing.T, h *host, c client) {
+	first := h.accessToken(dev)
 
-		h.expire(dev)
-		ours := h.accessToken(dev)
-		if ours == theirs || h.refreshes() != 2 {
-			t.Errorf("the client's session was not refreshed (%d refreshes)", h.refreshes())
-		}
-		h.expire(dev)
-		accepts(t, h, c, dev)
-		if n := h.refreshes(); n != 3 {
-			t.Errorf("the client did not refresh this library's session (%d refreshes)", n)
-		}
-		if n := h.registrations(); n != 1 {
-			t.Errorf("%d clients were registered, want one", n)
-		}
-		h.noReuse()
-	})
+	h.expire(dev)
+	accepts(t, h, c, dev)
+	if n := h.refreshes(); n != 1 {
+		t.Fatalf("the client refreshed %d times, want once", n)
+	}
+	theirs := h.accessToken(dev)
+	if theirs == first || theirs != h.record(dev.token)["accessToken"] || h.refreshes() != 1 {
+		t.Errorf("the client's session was not adopted (%d refreshes)", h.refreshes())
+	}
+
+	h.expire(dev)
+	ours := h.accessToken(dev)
+	if ours == theirs || h.refreshes() != 2 {
+		t.Errorf("the client's session was not refreshed (%d refreshes)", h.refreshes())
+	}
+	h.expire(dev)
+	accepts(t, h, c, dev)
+	if n := h.refreshes(); n != 3 {
+		t.Errorf("the client did not refresh this library's session (%d refreshes)", n)
+	}
+	if n := h.registrations(); n != 1 {
+		t.Errorf("%d clients were registered, want one", n)
+	}
+	h.noReuse()
 }
 
 // TestAfterTrouble checks that what this library leaves in the cache when a
