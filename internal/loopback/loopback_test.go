@@ -74,6 +74,30 @@ func TestListensOnLoopbackAlone(t *testing.T) {
 	}
 }
 
+// TestListensNowhereElse tries the port on other addresses of this machine,
+// loopback's included: of 127.0.0.0/8 Linux and Windows have them all.
+func TestListensNowhereElse(t *testing.T) {
+	r, c := receive(t)
+	u, err := url.Parse(r.RedirectURI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := c.Get(r.RedirectURI()); err != nil {
+		t.Errorf("at its own address: %v", err)
+	} else {
+		resp.Body.Close()
+	}
+	for _, other := range []string{"127.0.0.1", "127.0.0.2", "127.255.255.254", "::1"} {
+		if other == u.Hostname() {
+			continue
+		}
+		if conn, err := net.Dial("tcp", net.JoinHostPort(other, u.Port())); err == nil {
+			conn.Close()
+			t.Errorf("it listens on %s too", other)
+		}
+	}
+}
+
 func TestPortTaken(t *testing.T) {
 	taken, err := loopback.Listen(0)
 	if err != nil {
