@@ -107,8 +107,14 @@ func TestLogout(t *testing.T) {
 	m := newMachine(t)
 	m.signIn(time.Hour)
 	m.run("token", "-profile", "dev").ok()
+	m.run("credential-process", "-profile", "dev").ok()
 	if r := m.run("logout", "-profile", "dev").ok(); r.stdout != "" {
 		t.Errorf("wrote %q", r.stdout)
+	}
+	for name, content := range m.files() {
+		if strings.Contains(content, "SecretAccessKey") {
+			t.Errorf("%s still holds credentials", name)
+		}
 	}
 	m.count(idctest.Logout, 1)
 	m.run("token", "-profile", "dev").failed("sign-in required", "login -profile dev")
