@@ -89,6 +89,11 @@ func TestLoginOutcomes(t *testing.T) {
 			want:   awsoidc.ErrCodeExpired, advice: "sign in again",
 		},
 		{
+			name: "pending for good", op: idctest.CreateTokenDeviceCode, person: leave,
+			faults: []idctest.Fault{{Type: wire.TypeAuthorizationPending, Times: idctest.Always}},
+			want:   awsoidc.ErrCodeExpired, advice: "within the time shown",
+		},
+		{
 			name: "start URL rejected", op: idctest.StartDeviceAuthorization, person: leave,
 			faults: []idctest.Fault{{Type: wire.TypeInvalidRequest, Description: "Invalid start url"}},
 			advice: "check that the start URL " + startURL + " belongs to an Identity Center instance in region us-east-1",
