@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +94,9 @@ func TestLoginOverSSH(t *testing.T) {
 				if !strings.Contains(s.String(), want) {
 					t.Errorf("%d columns: the terminal does not show %q:\n%s", columns, want, s)
 				}
+			}
+			if urls := regexp.MustCompile(`(?m)^.*user_code=.*$`).FindAllString(s.String(), -1); len(urls) != 1 || !strings.HasPrefix(urls[0], m.url) {
+				t.Errorf("%d columns: the URL is not there once, alone on a line: %q", columns, urls)
 			}
 			if strings.Contains(s.String(), "browser should open") {
 				t.Errorf("%d columns: a browser was to open", columns)

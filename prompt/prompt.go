@@ -30,7 +30,8 @@ type Prompter struct {
 
 	// URLs, unless nil, receives the URL alone on a line as soon as it is
 	// known: the one with the user code in it, where there is one. It is for
-	// programs that read it.
+	// programs that read it. Where it is the terminal that the text goes to, the
+	// URL has its line in the text, once.
 	URLs io.Writer
 
 	mu   sync.Mutex // held while anything is written
@@ -64,12 +65,7 @@ func (p *Prompter) Prompt(ctx context.Context, v awsoidc.Verification) (finish f
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.URLs != nil {
-		if _, err := io.WriteString(p.URLs, v.URIComplete+"\n"); err != nil {
-			return nil, fmt.Errorf("prompt: the URL could not be written: %w", err)
-		}
-	}
-	if err := p.writeLocked(p.text(v)); err != nil {
+	if err := p.showLocked(v); err != nil {
 		return nil, err
 	}
 	a := &asking{done: make(chan struct{})}
@@ -82,6 +78,27 @@ func (p *Prompter) Prompt(ctx context.Context, v awsoidc.Verification) (finish f
 	}
 	session := clean(v.Session)
 	return func(err error) { p.finish(a, session, err) }, nil
+}
+
+// showLocked writes the text, and the URL to where each may be read. p.mu must
+// be held.
+func (p *Prompter) showLocked(v awsoidc.Verification) error {
+	before, after := p.text(v)
+	once := isSameTerminal(p.URLs, p.w)
+	if once {
+		if err := p.writeLocked(before); err != nil {
+			return err
+		}
+	}
+	if p.URLs != nil {
+		if _, err := io.WriteString(p.URLs, v.URIComplete+"\n"); err != nil {
+			return fmt.Errorf("prompt: the URL could not be written: %w", err)
+		}
+	}
+	if once {
+		return p.writeLocked(after)
+	}
+	return p.writeLocked(before + indented(v.URIComplete, p.width()) + "\n" + after)
 }
 
 // asking is one sign-in that is shown.

@@ -57,6 +57,21 @@ func (p *Prompter) surroundings() *surroundings {
 	}
 }
 
+// isSameTerminal reports whether both write to one terminal.
+func isSameTerminal(a, b io.Writer) bool {
+	f, isFile := a.(*os.File)
+	g, isFileToo := b.(*os.File)
+	if !isFile || !isFileToo || f == nil || g == nil || !term.IsTerminal(int(f.Fd())) || !term.IsTerminal(int(g.Fd())) {
+		return false
+	}
+	first, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	second, err := g.Stat()
+	return err == nil && os.SameFile(first, second)
+}
+
 func terminalSize(w io.Writer) (width, height int, ok bool) {
 	f, isFile := w.(*os.File)
 	if !isFile || f == nil || !term.IsTerminal(int(f.Fd())) {

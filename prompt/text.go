@@ -16,14 +16,19 @@ const (
 	defaultWidth = 80 // of what is no terminal
 )
 
-// text is what Prompt shows of v, whose URIComplete is set.
-func (p *Prompter) text(v awsoidc.Verification) string {
+// text is what Prompt shows of v, whose URIComplete is set, before and after
+// the line with that URL.
+func (p *Prompter) text(v awsoidc.Verification) (before, after string) {
 	var b strings.Builder
 	width := p.width()
 	say := func(format string, values ...any) {
 		b.WriteString(wrap(fmt.Sprintf(format, values...), width))
 	}
-	show := func(s string) { fmt.Fprintf(&b, "\n%s\n\n", indented(s, width)) }
+	urlIsNext := func() {
+		before = b.String() + "\n"
+		b.Reset()
+		b.WriteByte('\n')
+	}
 	session, code := clean(v.Session), clean(v.UserCode)
 	valid := validity(time.Until(v.ExpiresAt))
 	if v.Reason != "" {
@@ -37,20 +42,20 @@ func (p *Prompter) text(v awsoidc.Verification) string {
 		} else {
 			say("Open this here:")
 		}
-		show(v.URIComplete)
+		urlIsNext()
 		say("Approve only if you have just started this sign-in. You have %s.", valid)
 		say("The browser must run on this machine. To approve on another one, stop this and use the device grant.")
-		return b.String()
+		return before, b.String()
 	}
 
 	say("To sign in to %s, approve this code in a browser:", session)
-	show(spaced(code))
+	fmt.Fprintf(&b, "\n%s\n\n", indented(spaced(code), width))
 	if p.opens(v) {
 		say("A browser should open. If none does, open this on any device:")
 	} else {
 		say("Open this on any device:")
 	}
-	show(v.URIComplete)
+	urlIsNext()
 	if v.URIComplete != v.URI {
 		say("Or type %s at %s", code, v.URI)
 	}
@@ -59,7 +64,7 @@ func (p *Prompter) text(v awsoidc.Verification) string {
 	if picture := p.surroundings().qrCode(v.URIComplete, strings.Count(caption, "\n")+1); picture != "" {
 		b.WriteString(caption + picture)
 	}
-	return b.String()
+	return before, b.String()
 }
 
 func grantName(g awsoidc.Grant) string {

@@ -94,7 +94,7 @@ func signedIn(src *awsoidc.TokenSource, token *oauth2.Token) error {
 		return err
 	}
 	expires, _ := token.Extra("expires_at").(time.Time)
-	fmt.Fprintf(os.Stderr, "Signed in already; the token is valid until %s. Use -force to sign in again.\n", expires.Local().Format(time.DateTime))
+	fmt.Fprintf(os.Stderr, "Signed in already; the token is valid until %s.\nUse -force to sign in again.\n", expires.Local().Format(time.DateTime))
 	return nil
 }
 
