@@ -90,7 +90,10 @@ func (s *Server) authorize(r *request) *answer {
 		page.header = http.Header{"Allow": {"GET, POST"}}
 		return page
 	case problem != nil && problem.redirect == "":
-		return render(http.StatusBadRequest, page{Result: "error", Title: "This sign-in can’t go on", Detail: sentence(problem.description)})
+		return render(http.StatusBadRequest, page{
+			Result: "error", Title: "This sign-in can’t go on",
+			Detail: sentence(problem.description) + " Your program was not told: stop it, and start again there.",
+		})
 	case problem != nil:
 		redirect := seeOther(problem.redirect)
 		redirect.errType = problem.code

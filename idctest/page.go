@@ -68,7 +68,7 @@ func (s *Server) question(code, typed string) page {
 		return page{Enter: true, Title: "Enter your code", UserCode: short(typed), Problem: "There is no sign-in with this code. Compare it with the one your program shows."}
 	}
 	if why := d.undecidable(now); why != "" {
-		return page{Result: "error", Title: "This code can’t be used", Detail: sentence(why)}
+		return page{Result: "error", Title: "This code can’t be used", Detail: sentence(why) + " To sign in once more, start again in your program."}
 	}
 	return page{
 		Confirm: true, Title: "Allow this sign-in?", Action: "device", UserCode: d.userCode, FormToken: d.formToken,
@@ -108,7 +108,7 @@ func (s *Server) fromPage(r *request, code string) bool {
 }
 
 func fromElsewhere() page {
-	return page{Result: "error", Title: "Not from this page", Detail: "The decision came from another site, and was not carried out."}
+	return page{Result: "error", Title: "Not from this page", Detail: "The decision came from another site, and was not carried out. Decide on the page that your program opened."}
 }
 
 func render(status int, p page) *answer {

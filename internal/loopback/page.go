@@ -27,7 +27,7 @@ var (
 	approved = page{Mark: "good", Title: "Sign-in approved", Detail: "You may close this window. Your program is finishing the sign-in."}
 	denied   = page{Mark: "bad", Title: "Sign-in refused", Detail: "You, or a policy, did not allow it, and your program was told. You may close this window."}
 	failed   = page{Mark: "bad", Title: "Sign-in failed", Detail: "The answer that came here can’t be used. Your program says why. You may close this window."}
-	forged   = page{Mark: "bad", Title: "Not the sign-in that was asked for", Detail: "This answer does not belong to the sign-in that waits here, and was not used. If you did not just start a sign-in, close this window."}
+	forged   = page{Mark: "bad", Title: "Not the sign-in that was asked for", Detail: "This answer does not belong to the sign-in that waits here, and was not used. If your program still waits, approve on the page that it opened. If you have started no sign-in, close this window."}
 	repeated = page{Mark: "note", Title: "Answered already", Detail: "This sign-in has its answer. You may close this window and go back to your program."}
 	notHere  = page{Mark: "note", Title: "Nothing here", Detail: "A program waits here for the end of a sign-in. You may close this window."}
 )
