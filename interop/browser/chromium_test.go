@@ -116,7 +116,7 @@ func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOp
 		t.Fatal(err)
 	}
 	var cancel context.CancelFunc
-	b.ctx, cancel = context.WithTimeout(profile, time.Minute)
+	b.ctx, cancel = context.WithTimeout(profile, 2*time.Minute)
 	t.Cleanup(cancel)
 	return b
 }

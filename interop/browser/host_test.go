@@ -83,7 +83,7 @@ type login struct {
 // start starts ./examples/login, and waits until it has written the URL.
 func (h *host) start(args ...string) *login {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	l := &login{t: h.t, read: make(chan struct{})}
 	l.cmd = exec.CommandContext(ctx, filepath.Join(programs, "login"), append([]string{"-profile", "dev", "-no-browser"}, args...)...)
 	l.cmd.Env, l.cmd.Dir, l.cmd.Stderr = h.env, h.home, &l.stderr
