@@ -108,8 +108,8 @@ func TestLogout(t *testing.T) {
 	m.signIn(time.Hour)
 	m.run("token", "-profile", "dev").ok()
 	m.run("credential-process", "-profile", "dev").ok()
-	if r := m.run("logout", "-profile", "dev").ok(); r.stdout != "" {
-		t.Errorf("wrote %q", r.stdout)
+	if r := m.run("logout", "-profile", "dev").ok(); r.stdout != "" || r.stderr != "Signed out.\n" {
+		t.Errorf("wrote %q and %q", r.stdout, r.stderr)
 	}
 	for name, content := range m.files() {
 		if strings.Contains(content, "SecretAccessKey") {

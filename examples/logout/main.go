@@ -6,6 +6,8 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
+	"os"
 
 	"github.com/awsoidc/awsoidc/examples/internal/program"
 	"github.com/awsoidc/awsoidc/profile"
@@ -33,5 +35,9 @@ func logout(ctx context.Context, name string) error {
 		return err
 	}
 	defer program.CloseAfterResult(src)
-	return src.Logout(ctx)
+	if err := src.Logout(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "Signed out.")
+	return nil
 }
