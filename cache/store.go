@@ -43,10 +43,12 @@ var errEmptyKey = errors.New("cache: the key is empty")
 //
 // A record is 1 to MaxRecordBytes opaque bytes; a store may restrict them
 // further, as Dir does to JSON and Encrypted to fewer bytes. A key is any
-// non-empty string; an empty one is an error. A store shares no slice with its callers: what it was passed and
-// what it returned may be changed.
+// non-empty string; an empty one is an error. A store shares no slice with its
+// callers: what it was passed and what it returned may be changed.
 type Store interface {
-	// Get returns the record, or an error that wraps ErrMiss.
+	// Get returns the record, or an error that wraps ErrMiss. It does not wait
+	// for an Update, and shows the old record until that is over. Where ctx ends
+	// first, its error wraps the context's.
 	Get(ctx context.Context, key string) ([]byte, error)
 
 	// Update runs fn once, alone among all who share the store, and writes
@@ -57,10 +59,13 @@ type Store interface {
 	// writes nothing, so that adopting a record can't overwrite a foreign
 	// write. A value that fn returns together with an error is written all the
 	// same, and the error returned; a nil value together with an error changes
-	// nothing. Where fn panics, nothing is written and exclusion ends.
+	// nothing. Where fn panics, nothing is written, exclusion ends, and the
+	// panic goes on.
 	//
 	// fn's context ends when ctx does, and when the store notices that
-	// exclusion was lost; then nothing is written and the error wraps ErrLost.
+	// exclusion was lost: its cause then wraps ErrLost. After a loss, noticed
+	// while fn runs or when it returns, nothing is written and the error wraps
+	// ErrLost, even where nobody else has written.
 	// Where the store knows before fn runs that it could not write, fn runs
 	// all the same, and NotWritable tells it.
 	//

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/cache/cachetest"
 )
 
 // faults are ways to break the contract of a Store.
@@ -17,10 +19,14 @@ type faults struct {
 	noTimeoutError    bool // the context's error alone where the wait ended with it
 	runEnded          bool // run the function although the context has ended
 	keepAfterPanic    bool // hold on to the record when the function panics
+	writeAfterPanic   bool // delete the record when the function panics
+	swallowPanic      bool // return an error in its place
 	oneLock           bool // for all keys
 	lockedGet         bool // Get waits for updates
 	writeEarly        bool // the record is missing while the function runs
 	ownContext        bool // the function's context is not the caller's
+	endlessContext    bool // the function's context has the caller's values only
+	contextMiss       bool // Get reports a miss where the context has ended
 	inheritContext    bool // the caller's NotWritable reaches the function
 	runTwice          bool // as an optimistic store does after a conflict
 	shareOut          bool // Get returns the store's own slice
@@ -28,6 +34,9 @@ type faults struct {
 	shareIn           bool // keep the caller's slice
 	compareInPlace    bool // compare the new record with the slice that the function got
 	reformat          bool // change the record's white space
+	onlyUTF8          bool // replace what is not
+	emptyOld          bool // the function gets an empty record where there is none
+	staleGet          bool // Get of a handle shows what the handle wrote last
 	missIsNil         bool // no error for a missing record
 	noDelete          bool // nil changes nothing
 	emptyIsRecord     bool // the empty slice does not delete
@@ -41,25 +50,62 @@ type faults struct {
 	emptyKey          bool // take it
 	foldKeys          bool // to lower case
 	cutKeys           bool // at 255 bytes
+	lockedStore       bool // an update within an update waits for the first
+	writeLost         bool // write though exclusion was lost
+	compareAndSwap    bool // write though exclusion was lost, where the record is unchanged
+	writeEqual        bool // write an equal record too
+	forgetLostError   bool // of the function, where exclusion was lost
+	freeOthers        bool // end whoever's exclusion it is
+	keepLost          bool // never again after a loss
+	unnoticedLoss     bool // the function's context goes on
+	plainLoss         bool // the function's context ends without a cause
 }
 
 // records is what the handles of a memoryStore share.
 type records struct {
 	mu    sync.Mutex
 	data  map[string][]byte
-	locks map[string]chan struct{}
+	locks map[string]*lock
 }
+
+// lock is the exclusive right to a record, until it is lost: then another lock
+// takes its place.
+type lock struct {
+	turn chan struct{} // holds one value while somebody has the right
+	lost chan struct{} // closed at the loss
+}
+
+func newLock() *lock { return &lock{make(chan struct{}, 1), make(chan struct{})} }
 
 // memoryStore is a simple Store, which keeps the contract but for its faults.
 type memoryStore struct {
 	faults
 	*records
-	name string // of the handle
+	name  string            // of the handle
+	wrote map[string][]byte // by this handle
 }
 
-func newStores(f faults) (a, b cache.Store) {
-	r := &records{data: map[string][]byte{}, locks: map[string]chan struct{}{}}
-	return &memoryStore{f, r, "a"}, &memoryStore{f, r, "b"}
+func newStores(f faults) (a, b *memoryStore) {
+	r := &records{data: map[string][]byte{}, locks: map[string]*lock{}}
+	return &memoryStore{f, r, "a", map[string][]byte{}}, &memoryStore{f, r, "b", map[string][]byte{}}
+}
+
+func newLosing(f faults) cachetest.Losing {
+	a, b := newStores(f)
+	return cachetest.Losing{A: a, B: b, Watched: true, Lose: func(_ *testing.T, key string) { a.lose(key) }}
+}
+
+// lose takes the right to the record from whoever has it.
+func (s *memoryStore) lose(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.locks[key]; l != nil {
+		close(l.lost)
+		s.locks[key] = newLock()
+		if s.keepLost {
+			s.locks[key].turn <- struct{}{}
+		}
+	}
 }
 
 func (s *memoryStore) Get(ctx context.Context, key string) ([]byte, error) {
@@ -67,12 +113,18 @@ func (s *memoryStore) Get(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.contextMiss && ctx.Err() != nil {
+		return nil, cache.ErrMiss
+	}
 	if s.lockedGet {
-		lock := s.lock(key)
-		lock <- struct{}{}
-		defer func() { <-lock }()
+		l := s.lock(key)
+		l.turn <- struct{}{}
+		defer func() { <-l.turn }()
 	}
 	record := s.load(key)
+	if s.staleGet && s.wrote[key] != nil {
+		record = s.wrote[key]
+	}
 	if record == nil && !s.missIsNil {
 		return nil, cache.ErrMiss
 	}
@@ -82,38 +134,82 @@ func (s *memoryStore) Get(ctx context.Context, key string) ([]byte, error) {
 	return bytes.Clone(record), nil
 }
 
-func (s *memoryStore) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
-	key, err := s.key(key)
+func (s *memoryStore) Update(ctx context.Context, key string, fn updateFunc) (err error) {
+	key, err = s.key(key)
 	if err != nil {
 		return err
 	}
 	if ctx.Err() != nil && !s.runEnded {
 		return errors.Join(cache.ErrLockTimeout, ctx.Err())
 	}
-	lock, ended := s.lock(key), ctx.Done()
-	if s.ignoreContext || s.runEnded {
-		ended = nil
-	}
-	select {
-	case lock <- struct{}{}:
-	case <-ended:
-		if s.noTimeoutError {
-			return ctx.Err()
+	if s.lockedStore {
+		if inner, _ := ctx.Value(insideKey{}).(bool); inner {
+			<-ctx.Done()
 		}
-		return errors.Join(cache.ErrLockTimeout, ctx.Err())
 	}
-	left := true
+	l, err := s.acquire(ctx, key)
+	if err != nil {
+		return err
+	}
+	returned := false
 	defer func() {
-		if !left || !s.keepAfterPanic {
-			<-lock
+		if returned || !s.keepAfterPanic {
+			s.free(key, l)
+		}
+		if !returned && s.writeAfterPanic {
+			s.save(key, nil)
+		}
+		if s.swallowPanic && recover() != nil {
+			err = errors.New("panic")
 		}
 	}()
-	err = s.change(ctx, key, fn)
-	left = false
+	err = s.change(ctx, key, l, fn)
+	returned = true
 	return err
 }
 
-func (s *memoryStore) change(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
+func (s *memoryStore) acquire(ctx context.Context, key string) (*lock, error) {
+	ended := ctx.Done()
+	if s.ignoreContext || s.runEnded {
+		ended = nil
+	}
+	for {
+		l := s.lock(key)
+		select {
+		case l.turn <- struct{}{}:
+			if !l.isLost() {
+				return l, nil
+			}
+		case <-l.lost:
+		case <-ended:
+			if s.noTimeoutError {
+				return nil, ctx.Err()
+			}
+			return nil, errors.Join(cache.ErrLockTimeout, ctx.Err())
+		}
+	}
+}
+
+func (l *lock) isLost() bool {
+	select {
+	case <-l.lost:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *memoryStore) free(key string, l *lock) {
+	<-l.turn
+	if s.freeOthers {
+		select {
+		case <-s.lock(key).turn:
+		default:
+		}
+	}
+}
+
+func (s *memoryStore) change(ctx context.Context, key string, l *lock, fn updateFunc) error {
 	old := s.load(key)
 	if s.writeEarly {
 		s.save(key, nil)
@@ -123,9 +219,9 @@ func (s *memoryStore) change(ctx context.Context, key string, fn func(context.Co
 			}
 		}()
 	}
-	value, passed, err := s.call(ctx, old, fn)
+	value, passed, err := s.call(ctx, l, old, fn)
 	if s.runTwice {
-		value, passed, err = s.call(ctx, old, fn)
+		value, passed, err = s.call(ctx, l, old, fn)
 	}
 	returned := err
 	if s.forgetError {
@@ -139,12 +235,17 @@ func (s *memoryStore) change(ctx context.Context, key string, fn func(context.Co
 		limit /= 2
 	}
 	switch {
-	case bytes.Equal(value, old) && (value == nil) == (old == nil),
+	case bytes.Equal(value, old) && (value == nil) == (old == nil) && !s.writeEqual,
 		len(value) == 0 && err != nil && !s.deleteWithError,
 		len(value) == 0 && s.noDelete,
 		len(value) != 0 && err != nil && s.dropWithError,
 		ctx.Err() != nil && s.dropAfterContext:
 		return returned
+	case l.isLost() && !s.writeLost && !s.writeEqual && !(s.compareAndSwap && bytes.Equal(old, s.load(key))):
+		if s.forgetLostError {
+			return cache.ErrLost
+		}
+		return errors.Join(cache.ErrLost, returned)
 	case len(value) > limit && !s.noLimit:
 		if s.forgetErrorAtSize {
 			return cache.ErrNotWritten
@@ -153,6 +254,9 @@ func (s *memoryStore) change(ctx context.Context, key string, fn func(context.Co
 	}
 	if s.reformat {
 		value = bytes.ReplaceAll(value, []byte(" "), nil)
+	}
+	if s.onlyUTF8 {
+		value = bytes.ToValidUTF8(value, []byte("?"))
 	}
 	if !s.shareIn {
 		value = bytes.Clone(value)
@@ -164,16 +268,41 @@ func (s *memoryStore) change(ctx context.Context, key string, fn func(context.Co
 	return returned
 }
 
-func (s *memoryStore) call(ctx context.Context, old []byte, fn func(context.Context, []byte) ([]byte, error)) (value, passed []byte, err error) {
+type (
+	updateFunc = func(context.Context, []byte) ([]byte, error)
+	insideKey  struct{} // of the context of an update function
+)
+
+func (s *memoryStore) call(ctx context.Context, l *lock, old []byte, fn updateFunc) (value, passed []byte, err error) {
 	if s.ownContext {
 		ctx = context.Background()
+	}
+	if s.endlessContext {
+		ctx = context.WithoutCancel(ctx)
 	}
 	if !s.inheritContext {
 		ctx = cache.WithNotWritable(ctx, nil)
 	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, insideKey{}, true))
+	defer cancel(nil)
+	if !s.unnoticedLoss {
+		go func() {
+			select {
+			case <-l.lost:
+				if s.plainLoss {
+					cancel(nil)
+				}
+				cancel(cache.ErrLost)
+			case <-ctx.Done():
+			}
+		}()
+	}
 	passed = old
 	if !s.shareOld {
 		passed = bytes.Clone(old)
+	}
+	if s.emptyOld && old == nil {
+		passed = []byte{}
 	}
 	value, err = fn(ctx, passed)
 	return value, passed, err
@@ -192,7 +321,7 @@ func (s *memoryStore) key(key string) (string, error) {
 	return key, nil
 }
 
-func (s *memoryStore) lock(key string) chan struct{} {
+func (s *memoryStore) lock(key string) *lock {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.oneLock {
@@ -202,7 +331,7 @@ func (s *memoryStore) lock(key string) chan struct{} {
 		key = s.name + key
 	}
 	if s.locks[key] == nil {
-		s.locks[key] = make(chan struct{}, 1)
+		s.locks[key] = newLock()
 	}
 	return s.locks[key]
 }
@@ -216,6 +345,7 @@ func (s *memoryStore) load(key string) []byte {
 func (s *memoryStore) save(key string, record []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.wrote[key] = record
 	if record == nil {
 		delete(s.data, key)
 	} else {

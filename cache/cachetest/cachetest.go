@@ -4,8 +4,11 @@
 //		cachetest.Run(t, func(t *testing.T) cache.Store { return NewMyStore(t.TempDir()) })
 //	}
 //
-// Run it with -race. It uses JSON objects as records, which every store takes,
-// and needs room for 64 of them and for two of cache.MaxRecordBytes, or of as
+// Run it with -race. A store that several processes share also runs RunShared,
+// and one whose exclusion can be lost, as with a lease, RunLosing.
+//
+// The records are JSON, which every store takes; of other bytes a store may
+// refuse those that it can't keep. The suite needs room for 64 of them and for two of cache.MaxRecordBytes, or of as
 // many bytes as the store's method MaxRecordBytes() int returns, where it has one.
 package cachetest
 
@@ -36,41 +39,60 @@ func RunShared(t *testing.T, newStores func(t *testing.T) (a, b cache.Store)) {
 	run(t, newStores, func(t *testing.T, test func(*testing.T)) { test(t) })
 }
 
-// run calls every test inside within.
+// pair is two handles on the same records.
+type pair struct{ a, b cache.Store }
+
+// run runs the suite of RunShared, every test inside within.
 func run(t *testing.T, newStores func(t *testing.T) (a, b cache.Store), within func(*testing.T, func(*testing.T))) {
-	for _, test := range []struct {
-		name string
-		run  func(t *testing.T, a, b cache.Store)
-	}{
-		{"Miss", testMiss},
-		{"RoundTrip", testRoundTrip},
-		{"Delete", testDelete},
-		{"EqualRecord", testEqualRecord},
-		{"ChangedInPlace", testChangedInPlace},
-		{"ValueWithError", testValueWithError},
-		{"NilWithError", testNilWithError},
-		{"EmptyKey", testEmptyKey},
-		{"LookalikeKeys", testLookalikeKeys},
-		{"NoSharedSlices", testNoSharedSlices},
-		{"LargestRecord", testLargestRecord},
-		{"NotWritableIsNotInherited", testNotWritableIsNotInherited},
-		{"Exclusion", testExclusion},
-		{"NoUpdateIsLost", testNoUpdateIsLost},
-		{"KeysAreIndependent", testKeysAreIndependent},
-		{"GetDuringUpdate", testGetDuringUpdate},
-		{"WaitEndsWithContext", testWaitEndsWithContext},
-		{"EndedContext", testEndedContext},
-		{"FunctionsContext", testFunctionsContext},
-		{"WrittenAfterContextEnded", testWrittenAfterContextEnded},
-		{"PanicFreesTheRecord", testPanicFreesTheRecord},
-	} {
+	runTests(t, storeTests, func(t *testing.T) pair {
+		a, b := newStores(t)
+		return pair{a, b}
+	}, within)
+}
+
+// test is a subtest of a suite for stores S.
+type test[S any] struct {
+	name string
+	run  func(t *testing.T, stores S)
+}
+
+func runTests[S any](t *testing.T, tests []test[S], newStores func(t *testing.T) S, within func(*testing.T, func(*testing.T))) {
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			within(t, func(t *testing.T) {
-				a, b := newStores(t)
-				test.run(t, a, b)
-			})
+			within(t, func(t *testing.T) { test.run(t, newStores(t)) })
 		})
 	}
+}
+
+var storeTests = []test[pair]{
+	{"Miss", on(testMiss)},
+	{"RoundTrip", on(testRoundTrip)},
+	{"AnyBytes", on(testAnyBytes)},
+	{"Delete", on(testDelete)},
+	{"EqualRecord", on(testEqualRecord)},
+	{"ChangedInPlace", on(testChangedInPlace)},
+	{"ValueWithError", on(testValueWithError)},
+	{"NilWithError", on(testNilWithError)},
+	{"EmptyKey", on(testEmptyKey)},
+	{"LookalikeKeys", on(testLookalikeKeys)},
+	{"NoSharedSlices", on(testNoSharedSlices)},
+	{"LargestRecord", on(testLargestRecord)},
+	{"NotWritableIsNotInherited", on(testNotWritableIsNotInherited)},
+	{"Exclusion", on(testExclusion)},
+	{"NoUpdateIsLost", on(testNoUpdateIsLost)},
+	{"KeysAreIndependent", on(testKeysAreIndependent)},
+	{"UpdateWithinUpdate", on(testUpdateWithinUpdate)},
+	{"GetDuringUpdate", on(testGetDuringUpdate)},
+	{"WaitEndsWithContext", on(testWaitEndsWithContext)},
+	{"EndedContext", on(testEndedContext)},
+	{"GetWithEndedContext", on(testGetWithEndedContext)},
+	{"FunctionsContext", on(testFunctionsContext)},
+	{"WrittenAfterContextEnded", on(testWrittenAfterContextEnded)},
+	{"PanicFreesTheRecord", on(testPanicFreesTheRecord)},
+}
+
+func on(f func(t *testing.T, a, b cache.Store)) func(*testing.T, pair) {
+	return func(t *testing.T, p pair) { f(t, p.a, p.b) }
 }
 
 // hang is how long an operation may take before it counts as hung.

@@ -12,6 +12,9 @@ import (
 
 func TestStoreThatKeepsTheContract(t *testing.T) {
 	open := func(*testing.T) (a, b cache.Store) { return newStores(faults{}) }
+	losing := func(*testing.T) cachetest.Losing { return newLosing(faults{}) }
+	t.Run("Losing", func(t *testing.T) { cachetest.RunLosing(t, losing) })
+	t.Run("LosingVirtual", func(t *testing.T) { cachetest.RunLosingVirtual(t, losing) })
 	t.Run("Shared", func(t *testing.T) { cachetest.RunShared(t, open) })
 	t.Run("Virtual", func(t *testing.T) { cachetest.RunVirtual(t, open) })
 	t.Run("OneHandle", func(t *testing.T) {
@@ -38,16 +41,24 @@ func brokenStores() map[string]struct {
 		"wait without ErrLockTimeout": {"WaitEndsWithContext", faults{noTimeoutError: true}},
 		"ended context":               {"EndedContext", faults{runEnded: true}},
 		"panic":                       {"PanicFreesTheRecord", faults{keepAfterPanic: true}},
+		"panic deletes":               {"PanicFreesTheRecord", faults{writeAfterPanic: true}},
+		"panic swallowed":             {"PanicFreesTheRecord", faults{swallowPanic: true}},
 		"one lock for all":            {"KeysAreIndependent", faults{oneLock: true}},
+		"no update within an update":  {"UpdateWithinUpdate", faults{lockedStore: true}},
 		"Get waits":                   {"GetDuringUpdate", faults{lockedGet: true}},
 		"written early":               {"GetDuringUpdate", faults{writeEarly: true}},
 		"another context":             {"FunctionsContext", faults{ownContext: true}},
+		"context without end":         {"FunctionsContext", faults{endlessContext: true}},
+		"Get too late is a miss":      {"GetWithEndedContext", faults{contextMiss: true}},
 		"inherited NotWritable":       {"NotWritableIsNotInherited", faults{inheritContext: true}},
 		"own slice returned":          {"NoSharedSlices", faults{shareOut: true}},
 		"own slice passed":            {"NoSharedSlices", faults{shareOld: true}},
 		"caller's slice kept":         {"NoSharedSlices", faults{shareIn: true}},
 		"compared in place":           {"ChangedInPlace", faults{compareInPlace: true}},
 		"reformatted":                 {"RoundTrip", faults{reformat: true}},
+		"not binary":                  {"AnyBytes", faults{onlyUTF8: true}},
+		"a handle's own view":         {"RoundTrip", faults{staleGet: true}},
+		"empty in place of none":      {"Miss", faults{emptyOld: true}},
 		"no ErrMiss":                  {"Miss", faults{missIsNil: true}},
 		"nil does not delete":         {"Delete", faults{noDelete: true}},
 		"empty does not delete":       {"Delete", faults{emptyIsRecord: true}},
@@ -61,6 +72,27 @@ func brokenStores() map[string]struct {
 		"empty key":                   {"EmptyKey", faults{emptyKey: true}},
 		"keys without case":           {"LookalikeKeys", faults{foldKeys: true}},
 		"keys cut":                    {"LookalikeKeys", faults{cutKeys: true}},
+		"written after the loss":      {"LostWriteIsRefused", faults{writeLost: true}},
+		"loss hides the error":        {"LostWithError", faults{forgetLostError: true}},
+		"compare and swap":            {"LostWriteIsRefusedThoughUnchanged", faults{compareAndSwap: true}},
+		"equal record written":        {"LostAdoptionWritesNothing", faults{writeEqual: true}},
+		"loser frees the winner":      {"LoserFreesNobody", faults{freeOthers: true}},
+		"no update after a loss":      {"UpdateAfterLoss", faults{keepLost: true}},
+		"loss not noticed":            {"LossEndsContext", faults{unnoticedLoss: true}},
+		"loss not named":              {"LossEndsContext", faults{plainLoss: true}},
+	}
+}
+
+// No subtest is idle: each fails for a broken store.
+func TestEachSubtestFailsForABrokenStore(t *testing.T) {
+	needed := map[string]bool{}
+	for _, broken := range brokenStores() {
+		needed[broken.test] = true
+	}
+	for _, name := range cachetest.Tests() {
+		if !needed[name] {
+			t.Errorf("no broken store fails %s", name)
+		}
 	}
 }
 
@@ -69,7 +101,9 @@ const brokenStore = "CACHETEST_BROKEN_STORE"
 
 func TestBrokenStoresFail(t *testing.T) {
 	if name := os.Getenv(brokenStore); name != "" {
-		cachetest.RunVirtual(t, func(*testing.T) (a, b cache.Store) { return newStores(brokenStores()[name].faults) })
+		f := brokenStores()[name].faults
+		cachetest.RunVirtual(t, func(*testing.T) (a, b cache.Store) { return newStores(f) })
+		cachetest.RunLosingVirtual(t, func(*testing.T) cachetest.Losing { return newLosing(f) })
 		return
 	}
 	for name, broken := range brokenStores() {

@@ -120,13 +120,17 @@ func testNoUpdateIsLost(t *testing.T, a, b cache.Store) {
 	}
 }
 
-// One record's function may update another record.
+// One record's function does not keep others from updating other records.
 func testKeysAreIndependent(t *testing.T, a, b cache.Store) {
 	h := hold(t, a, "key")
 	for i := range 40 {
 		put(t, b, fmt.Sprint("other", i), []byte(`{"n":1}`))
 	}
 	h.free(t)
+}
+
+// One record's function may update another record.
+func testUpdateWithinUpdate(t *testing.T, a, b cache.Store) {
 	err := update(t, a, "key", func(ctx context.Context, _ []byte) ([]byte, error) {
 		return nil, a.Update(ctx, "other", func(context.Context, []byte) ([]byte, error) { return []byte(`{"n":2}`), nil })
 	})
@@ -203,6 +207,17 @@ func testEndedContext(t *testing.T, a, _ cache.Store) {
 	}
 }
 
+// A Get that is too late says so, and not that there is no record.
+func testGetWithEndedContext(t *testing.T, a, _ cache.Store) {
+	put(t, a, "key", firstRecord)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got, err := a.Get(ctx, "key")
+	if err == nil && !bytes.Equal(got, firstRecord) || err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("Get: %s, error %v; want the record, or an error that wraps context.Canceled", shorten(got), err)
+	}
+}
+
 // The function's context ends with the caller's, carries its values, and has
 // not ended before.
 func testFunctionsContext(t *testing.T, a, _ cache.Store) {
@@ -244,21 +259,34 @@ func testWrittenAfterContextEnded(t *testing.T, a, b cache.Store) {
 	}
 }
 
-// A function that panics, or ends its goroutine, writes nothing, and the next
-// gets its turn.
+// A function that panics, or ends its goroutine, writes nothing, the panic goes
+// on to the caller, and the next gets its turn.
 func testPanicFreesTheRecord(t *testing.T, a, b cache.Store) {
-	put(t, a, "key", []byte(`{"n":1}`))
-	for _, leave := range []func(){func() { panic("of the update function") }, runtime.Goexit} {
+	put(t, a, "key", firstRecord)
+	for _, test := range []struct {
+		leave func()
+		value any
+	}{{func() { panic("the update function's") }, "the update function's"}, {runtime.Goexit, nil}} {
 		done := make(chan any, 1)
 		go func() {
-			defer func() { done <- recover() }()
-			a.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
-				leave()
+			returned := false
+			defer func() {
+				value := recover()
+				if returned {
+					value = "none: Update returned"
+				}
+				done <- value
+			}()
+			_ = a.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
+				test.leave()
 				return []byte(`{"n":2}`), nil
 			})
+			returned = true
 		}()
-		await(t, done, "Update whose function panics")
-		want(t, b, "key", []byte(`{"n":1}`))
+		if value := await(t, done, "Update whose function panics"); value != test.value {
+			t.Errorf("the caller saw the panic %v, want %v", value, test.value)
+		}
+		want(t, b, "key", firstRecord)
 	}
 	put(t, b, "key", []byte(`{"n":3}`))
 	want(t, a, "key", []byte(`{"n":3}`))

@@ -12,3 +12,19 @@ import (
 func RunVirtual(t *testing.T, newStores func(t *testing.T) (a, b cache.Store)) {
 	run(t, newStores, synctest.Test)
 }
+
+// RunLosingVirtual is RunLosing in virtual time.
+func RunLosingVirtual(t *testing.T, newStore func(t *testing.T) Losing) {
+	runTests(t, losingTests, newStore, synctest.Test)
+}
+
+// Tests returns the names of all subtests.
+func Tests() (names []string) {
+	for _, test := range storeTests {
+		names = append(names, test.name)
+	}
+	for _, test := range losingTests {
+		names = append(names, test.name)
+	}
+	return names
+}

@@ -29,7 +29,7 @@ func testMiss(t *testing.T, a, b cache.Store) {
 
 func testRoundTrip(t *testing.T, a, b cache.Store) {
 	var old []byte
-	for _, record := range []string{`{"n":1}`, `{"n":22222}`, ` { "n" : "ü\u0000" } `, `{}`} {
+	for _, record := range []string{`{"n":1}`, `{"n":22222}`, `1`, ` { "n" : "ü\u0000" } `, `{}`} {
 		err := update(t, a, "key", func(_ context.Context, got []byte) ([]byte, error) {
 			if !bytes.Equal(got, old) {
 				t.Errorf("the function got %q, want %q", got, old)
@@ -43,6 +43,27 @@ func testRoundTrip(t *testing.T, a, b cache.Store) {
 		want(t, a, "key", old)
 		want(t, b, "key", old)
 		a, b = b, a
+	}
+}
+
+// A record is kept as it is, or refused as a whole.
+func testAnyBytes(t *testing.T, a, b cache.Store) {
+	var all []byte
+	for i := range 256 {
+		all = append(all, byte(i))
+	}
+	kept := []byte(`{"n":1}`)
+	put(t, a, "key", kept)
+	for _, record := range []string{"\x00", "\xff\xfe", "\n", " ", "null", `"`, `""`, "0", "{}\r\n", string(all), "\ufeff{}", "e\u0301"} {
+		err := update(t, a, "key", func(context.Context, []byte) ([]byte, error) { return []byte(record), nil })
+		switch {
+		case err == nil:
+			kept = []byte(record)
+		case !errors.Is(err, cache.ErrNotWritten):
+			t.Errorf("Update to %q: %v, want none or one that wraps ErrNotWritten", record, err)
+		}
+		want(t, a, "key", kept)
+		want(t, b, "key", kept)
 	}
 }
 
