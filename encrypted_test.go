@@ -18,6 +18,7 @@ type sealedStore struct {
 	cache.Store
 	mu      sync.Mutex
 	written bytes.Buffer
+	history map[string][][]byte // all records of each key, oldest first
 }
 
 func (s *sealedStore) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
@@ -26,16 +27,23 @@ func (s *sealedStore) Update(ctx context.Context, key string, fn func(context.Co
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.written.Write(record)
+		if len(record) > 0 && !bytes.Equal(record, old) {
+			if s.history == nil {
+				s.history = map[string][][]byte{}
+			}
+			s.history[key] = append(s.history[key], bytes.Clone(record))
+		}
 		return record, err
 	})
 }
 
-func encrypted(t *testing.T, inner cache.Store, secret string) cache.Store {
+func encrypted(t *testing.T, inner cache.Store, secret string, namespace ...string) cache.Store {
 	t.Helper()
 	key, err := cache.NewEncryptionKey("2026", bytes.Repeat([]byte(secret), 32))
 	if err != nil {
 		t.Fatal(err)
 	}
+	key.Namespace = strings.Join(namespace, "")
 	store, err := cache.NewEncrypted(inner, key)
 	if err != nil {
 		t.Fatal(err)

@@ -158,7 +158,7 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 	e.warn("the store can't be used; identities are served from assertions", c.subject, err)
 	next, exchangeErr := c.exchange(ctx, held)
 	if errors.Is(exchangeErr, ErrReauthRequired) {
-		return nil, &failure{what: "the store of identities can't be used, and no assertion was left", cause: err, advice: "see to the store"}
+		return nil, &failure{own: true, what: "the store of identities can't be used, and no assertion was left", cause: err, advice: "see to the store"}
 	}
 	return next, exchangeErr
 }

@@ -37,7 +37,7 @@ var (
 // # Keys
 //
 // Each record is sealed with AES-256-GCM (NIST SP 800-38D), with its key in the
-// store as additional data. The data keys that do that are random, made in this
+// store and the EncryptionKey's Namespace as additional data. The data keys that do that are random, made in this
 // process, and never used by another one to seal; the EncryptionKey only wraps
 // them, and each record carries its data key wrapped. Nonces are 96 random bits.
 // A data key seals at most 2^20 records, where the chance that any two nonces
@@ -60,20 +60,23 @@ var (
 //
 // # What an attacker can do
 //
-// Values that were forged, changed, cut short, or moved to another key are
-// refused with ErrTampered, or with ErrSealed where a remote KeyWrapper is what
-// refuses them. So is a version of a record that is older than one which this
-// process has read or written under that key, or deleted. It remembers that for
-// the 65,536 keys used last. Versions are times in microseconds, or one more
-// than the version replaced, so that a record that is made again after it was
-// deleted is newer, as long as the clocks of those who share the store differ by
-// less than the time between.
+// Values that were forged, changed, cut short, or moved to another key or
+// namespace are refused with ErrTampered, or with ErrSealed where a remote
+// KeyWrapper is what refuses them, and are not overwritten. (A Dir takes a file
+// that is no JSON any more for missing: to cut one short is to delete it.) So is
+// a version of a record that is older than one which this process has read or
+// written under that key, or deleted. It remembers that for the 65,536 keys used
+// last. Versions are times in microseconds, or one more than the version
+// replaced, so that a record that is made again after it was deleted is newer, as
+// long as the clocks of those who share the store differ by less than the time
+// between.
 //
 // What remains: whoever writes to the store can delete records, and can put an
 // old one back before a process that has not seen a newer one. That process
 // then uses an old token, which expires at its time, or sends a refresh token
 // that was already spent, which the service refuses and for which it may end the
-// session. Nothing of it reaches the attacker.
+// session; or it goes on serving a user whom another process has forgotten.
+// Nothing of it reaches the attacker.
 type Encrypted struct {
 	inner Store
 	keys  keyring

@@ -162,6 +162,38 @@ func TestEncryptedRefusesAnOlderVersion(t *testing.T) {
 	want(t, reader, "a", `{"n":3}`)
 }
 
+// Deployments that share an encryption key can't be given each other's records.
+func TestEncryptedNamespaces(t *testing.T) {
+	inner := newLRU(t, 10, 1<<20)
+	in := func(id, namespace string) cache.EncryptionKey {
+		key := encryptionKey(t, id)
+		key.Namespace = namespace
+		return key
+	}
+	stores := map[string]*cache.Encrypted{}
+	for _, namespace := range []string{"", "blue", "green"} {
+		stores[namespace] = newEncrypted(t, inner, in("k", namespace))
+	}
+	for writer, s := range stores {
+		check(t, inner.Update(t.Context(), "a", deleting))
+		put(t, s, "a", secretRecord)
+		for reader := range stores {
+			fresh := newEncrypted(t, inner, in("k", reader))
+			if reader == writer {
+				want(t, fresh, "a", secretRecord)
+			} else {
+				wantRefused(t, fresh, inner, "a", cache.ErrTampered)
+			}
+		}
+		if bytes.Contains(raw(t, inner, "a"), []byte("blue")) {
+			t.Error("the record shows its namespace")
+		}
+	}
+	// Rotation leads from one namespace to another.
+	put(t, stores["blue"], "b", secretRecord)
+	want(t, newEncrypted(t, inner, in("new", "green"), in("k", "blue")), "b", secretRecord)
+}
+
 func TestEncryptedRotation(t *testing.T) {
 	t.Log("fips140", fips140.Enabled())
 	inner := newLRU(t, 10, 1<<20)

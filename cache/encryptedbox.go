@@ -44,12 +44,12 @@ func parseEnvelope(raw []byte) (envelope, error) {
 func sealBox(k *dataKey, key string, version uint64, record []byte) ([]byte, error) {
 	plain := append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(record)), version), record...)
 	box := envelope{Version: envelopeVersion, KeyID: k.keyID, DataKey: k.wrapped}
-	box.Box = k.aead.Seal(nil, nil, plain, additionalData(key, box))
+	box.Box = k.aead.Seal(nil, nil, plain, k.additionalData(key, box))
 	return json.Marshal(box)
 }
 
 func openBox(k *dataKey, key string, box envelope) (record []byte, version uint64, err error) {
-	plain, err := k.aead.Open(nil, nil, box.Box, additionalData(key, box))
+	plain, err := k.aead.Open(nil, nil, box.Box, k.additionalData(key, box))
 	if err != nil || len(plain) <= 8 {
 		return nil, 0, fmt.Errorf("%w: its seal is broken", ErrTampered)
 	}
@@ -57,8 +57,8 @@ func openBox(k *dataKey, key string, box envelope) (record []byte, version uint6
 }
 
 // additionalData is what a box is bound to: its place, and its header.
-func additionalData(key string, box envelope) []byte {
-	return join("awsoidc cache record", fmt.Sprint(box.Version), key, box.KeyID, string(box.DataKey))
+func (k *dataKey) additionalData(key string, box envelope) []byte {
+	return join("awsoidc cache record", fmt.Sprint(box.Version), k.namespace, key, box.KeyID, string(box.DataKey))
 }
 
 // join returns the parts, each after its length.

@@ -34,10 +34,15 @@ type EncryptionKey struct {
 	ID string
 	// Wrapper wraps the data keys.
 	Wrapper KeyWrapper
+	// Namespace, if any, names whose records the key seals, such as one of
+	// several deployments that share it: what is sealed in one namespace does not
+	// open in another, whoever moves it there. Records do not show it.
+	Namespace string
 }
 
 // NewEncryptionKey returns a key made of a secret, which must be 32 random
-// bytes: AES-256-GCM wraps the data keys. It keeps no reference to secret.
+// bytes: AES-256-GCM wraps the data keys. It keeps no reference to secret. Set
+// Namespace on it where deployments share the secret.
 func NewEncryptionKey(id string, secret []byte) (EncryptionKey, error) {
 	if len(secret) != dataKeyBytes {
 		return EncryptionKey{}, fmt.Errorf("cache: the secret of encryption key %q has %d bytes; it must have %d random ones", id, len(secret), dataKeyBytes)
@@ -106,9 +111,10 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 
 // dataKey seals records, or opens them.
 type dataKey struct {
-	keyID   string
-	wrapped []byte
-	aead    cipher.AEAD
+	keyID     string
+	namespace string
+	wrapped   []byte
+	aead      cipher.AEAD
 }
 
 // keyring holds an Encrypted store's keys.
@@ -154,7 +160,7 @@ func (r *keyring) sealer(ctx context.Context) (*dataKey, error) {
 	secret := make([]byte, dataKeyBytes)
 	_, _ = rand.Read(secret) // it never fails
 	defer clear(secret)
-	k, err := newDataKey(r.write.ID, nil, secret)
+	k, err := newDataKey(r.write, nil, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +215,7 @@ func (r *keyring) opener(ctx context.Context, box envelope) (*dataKey, error) {
 		return nil, fmt.Errorf("%w: encryption key %q does not unwrap its data key: %w", ErrSealed, box.KeyID, err)
 	}
 	defer clear(secret)
-	k, err := newDataKey(box.KeyID, box.DataKey, secret)
+	k, err := newDataKey(key, box.DataKey, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -226,9 +232,9 @@ func (r *keyring) lookup(id [32]byte) *dataKey {
 	return k
 }
 
-func newDataKey(keyID string, wrapped, secret []byte) (*dataKey, error) {
+func newDataKey(key EncryptionKey, wrapped, secret []byte) (*dataKey, error) {
 	aead, err := newAEAD(secret)
-	return &dataKey{keyID: keyID, wrapped: wrapped, aead: aead}, err
+	return &dataKey{keyID: key.ID, namespace: key.Namespace, wrapped: wrapped, aead: aead}, err
 }
 
 func (k *dataKey) digest() [32]byte { return digest(k.keyID, string(k.wrapped)) }

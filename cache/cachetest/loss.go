@@ -127,6 +127,7 @@ func testLostWriteIsRefusedThoughUnchanged(t *testing.T, s Losing) {
 	put(t, s.A, "key", firstRecord)
 	for _, value := range [][]byte{loserRecord, nil} {
 		s.lose(t, returning(value), nil).wantLost(t)
+		want(t, s.A, "key", firstRecord)
 		want(t, s.B, "key", firstRecord)
 	}
 }
