@@ -37,9 +37,10 @@ var (
 // # Keys
 //
 // Each record is sealed with AES-256-GCM (NIST SP 800-38D), with its key in the
-// store and the EncryptionKey's Namespace as additional data. The data keys that do that are random, made in this
-// process, and never used by another one to seal; the EncryptionKey only wraps
-// them, and each record carries its data key wrapped. Nonces are 96 random bits.
+// store and the EncryptionKey's Namespace as additional data. The data keys that
+// do that are random, made in this process, and never used by another one to
+// seal; the EncryptionKey only wraps them, and each record carries its data key
+// wrapped. Nonces are 96 random bits.
 // A data key seals at most 2^20 records, where the chance that any two nonces
 // are equal is below 2^-56; SP 800-38D asks for 2^-32 or less. A process whose
 // memory was cloned while it ran, as with a snapshot of a virtual machine, draws

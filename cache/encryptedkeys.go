@@ -16,7 +16,8 @@ import (
 )
 
 // KeyWrapper encrypts data keys under a key that it keeps. It must be safe for
-// concurrent use. Encrypt and Decrypt of AWS KMS fit it, as the example shows.
+// concurrent use. Encrypt and Decrypt of AWS KMS fit it: the example has the
+// shape, and docs/encryption.md what works with the AWS SDK.
 type KeyWrapper interface {
 	// Wrap returns dataKey, of 32 bytes, encrypted: 1 to 2048 bytes. It must not
 	// keep dataKey.
