@@ -19,8 +19,8 @@ func TestImports(t *testing.T) {
 	)
 	for pkg, allowed := range map[string][]string{
 		"/wire":                {},
-		"/cache":               {module + "/internal/filelock", module + "/internal/atomicfile", "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"},
-		"/cache/cachetest":     {module + "/cache", module + "/internal/filelock", module + "/internal/atomicfile", "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"},
+		"/cache":               {module + "/internal/flight", module + "/internal/filelock", module + "/internal/atomicfile", "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"},
+		"/cache/cachetest":     {module + "/cache", module + "/internal/flight", module + "/internal/filelock", module + "/internal/atomicfile", "github.com/hashicorp/golang-lru/v2", "golang.org/x/sys"},
 		"/idctest":             {module + "/wire"},
 		"/internal/flight":     {},
 		"/internal/filelock":   {"golang.org/x/sys"},

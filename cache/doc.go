@@ -10,6 +10,10 @@
 //   - [Local] makes a store of any key-value interface that has no lock, such as
 //     an embedded database; it excludes within this process only.
 //   - [Encrypted] seals the records of another store.
+//   - [Tiered] keeps the records of another store, which processes share, in
+//     memory for a while.
+//   - Package keyringcache, a module of its own, is a folder whose records are
+//     sealed with a key in the operating system's keyring.
 //
 // Whoever writes a [Store] runs the suite in package cachetest on it.
 //

@@ -139,3 +139,32 @@ func ExampleLocal() {
 	fmt.Println(string(record), err)
 	// Output: value <nil>
 }
+
+// Two processes keep the records of one store in memory, for a minute.
+func ExampleNewTiered() {
+	shared := cache.Local(table{}) // a database that they share
+	options := cache.TieredOptions{MaxAge: time.Minute, MaxOutage: time.Hour}
+	here, err := cache.NewTiered(shared, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	there, err := cache.NewTiered(shared, options)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	for _, record := range []string{"one", "two"} {
+		err := here.Update(ctx, "key", func(context.Context, []byte) ([]byte, error) { return []byte(record), nil })
+		if err != nil {
+			fmt.Println(err)
+		}
+		mine, _ := here.Get(ctx, "key")
+		theirs, _ := there.Get(ctx, "key")
+		fmt.Printf("here %s, there %s\n", mine, theirs)
+	}
+	// Output:
+	// here one, there one
+	// here two, there one
+}

@@ -1,6 +1,10 @@
 package cache
 
-import "github.com/awsoidc/awsoidc/internal/atomicfile"
+import (
+	"time"
+
+	"github.com/awsoidc/awsoidc/internal/atomicfile"
+)
 
 // SetFS makes d write with fs.
 func (d *Dir) SetFS(fs atomicfile.FS) { d.fs = fs }
@@ -11,3 +15,6 @@ func (l *LRU) HeldKeys() int {
 	defer l.updates.mu.Unlock()
 	return len(l.updates.locks)
 }
+
+// TieredAge returns the age of a record as of asOf.
+func TieredAge(asOf, now time.Time) time.Duration { return tieredRecord{asOf: asOf}.age(now) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/awsoidc/awsoidc/cache"
 	"github.com/awsoidc/awsoidc/cache/cachetest"
 )
 
@@ -20,6 +21,14 @@ func losingDir(t *testing.T) cachetest.Losing {
 }
 
 func TestDirLosesALock(t *testing.T) { cachetest.RunLosing(t, losingDir) }
+
+func TestTieredLosesALock(t *testing.T) {
+	cachetest.RunLosing(t, func(t *testing.T) cachetest.Losing {
+		s := losingDir(t)
+		s.A, s.B = newTiered(t, s.A, cache.TieredOptions{MaxAge: 1}), newTiered(t, s.B, cache.TieredOptions{MaxAge: 1})
+		return s
+	})
+}
 
 func TestEncryptedLosesALock(t *testing.T) {
 	cachetest.RunLosing(t, func(t *testing.T) cachetest.Losing {

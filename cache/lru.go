@@ -13,12 +13,10 @@ import (
 // recently used, by Get or by Update, when there are too many or when they are
 // too large together. It starts no goroutine and needs no closing.
 type LRU struct {
-	maxBytes int64
-	updates  keyLocks
+	updates keyLocks
 
 	mu      sync.Mutex // guards what follows; never held while an update function runs
-	records *simplelru.LRU[string, []byte]
-	bytes   int64 // of all keys and records
+	records *bounded[[]byte]
 }
 
 // NewLRU returns an empty LRU for at most maxEntries records, which together
@@ -28,12 +26,8 @@ func NewLRU(maxEntries int, maxBytes int64) (*LRU, error) {
 	if maxEntries <= 0 || maxBytes <= 0 {
 		return nil, errors.New("cache: an LRU needs a positive entry count and a positive byte budget")
 	}
-	l := &LRU{maxBytes: maxBytes}
-	records, err := simplelru.NewLRU(maxEntries, func(key string, record []byte) {
-		l.bytes -= size(key, record)
-	})
-	l.records = records
-	return l, err
+	records, err := newBounded(maxEntries, maxBytes, func(record []byte) int { return len(record) })
+	return &LRU{records: records}, err
 }
 
 // Get implements Store.
@@ -71,22 +65,50 @@ func (l *LRU) Update(ctx context.Context, key string, fn func(ctx context.Contex
 func (l *LRU) lookup(key string) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	record, _ := l.records.Get(key)
+	record, _ := l.records.get(key)
 	return record
 }
 
 func (l *LRU) put(key string, record []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.records.Remove(key)
 	if record == nil {
-		return
-	}
-	l.bytes += size(key, record)
-	l.records.Add(key, record)
-	for l.bytes > l.maxBytes && l.records.Len() > 1 {
-		l.records.RemoveOldest()
+		l.records.remove(key)
+	} else {
+		l.records.put(key, record)
 	}
 }
 
-func size(key string, record []byte) int64 { return int64(len(key)) + int64(len(record)) }
+// bounded is a map that forgets the entries least recently used when there are
+// too many, or when they are too large together with their keys. The entry last
+// put is kept. It is not safe for concurrent use.
+type bounded[V any] struct {
+	size     func(V) int
+	maxBytes int64
+	bytes    int64 // of all keys and values
+	entries  *simplelru.LRU[string, V]
+}
+
+func newBounded[V any](maxEntries int, maxBytes int64, size func(V) int) (*bounded[V], error) {
+	b := &bounded[V]{size: size, maxBytes: maxBytes}
+	entries, err := simplelru.NewLRU(maxEntries, func(key string, value V) { b.bytes -= b.bytesOf(key, value) })
+	b.entries = entries
+	return b, err
+}
+
+func (b *bounded[V]) get(key string) (V, bool) { return b.entries.Get(key) }
+
+func (b *bounded[V]) remove(key string) { b.entries.Remove(key) }
+
+func (b *bounded[V]) put(key string, value V) {
+	b.entries.Remove(key)
+	b.bytes += b.bytesOf(key, value)
+	b.entries.Add(key, value)
+	for b.bytes > b.maxBytes && b.entries.Len() > 1 {
+		b.entries.RemoveOldest()
+	}
+}
+
+func (b *bounded[V]) bytesOf(key string, value V) int64 {
+	return int64(len(key)) + int64(b.size(value))
+}
