@@ -18,10 +18,13 @@ const MaxEncryptedBytes = MaxRecordBytes/4*3 - maxSealOverhead
 
 // Errors of an Encrypted store. In Update, the update function did not run.
 var (
-	// ErrSealed means that a record can't be opened here and now: it was sealed
-	// under a key that this store was not given, or the key's KeyWrapper failed.
+	// ErrSealed means that a record can't be opened here and now: ErrNoKey, or the
+	// key's KeyWrapper failed.
 	// The record stays as it is.
 	ErrSealed = errors.New("cache: the sealed record can't be opened")
+	// ErrNoKey means that a record was sealed under a key that this store was not
+	// given. It wraps ErrSealed.
+	ErrNoKey = fmt.Errorf("%w: this store was not given its key", ErrSealed)
 	// ErrTampered means that a record is not one that was sealed for its key, or
 	// is older than one that this process has seen there. It wraps ErrUnsafe.
 	// The record stays as it is; whoever trusts the store again deletes it there.

@@ -202,6 +202,7 @@ func TestEncryptedRotation(t *testing.T) {
 	sealed := raw(t, inner, "a")
 
 	wantRefused(t, newEncrypted(t, inner, after), inner, "a", cache.ErrSealed)
+	wantRefused(t, newEncrypted(t, inner, after), inner, "a", cache.ErrNoKey)
 	both := newEncrypted(t, inner, after, before)
 	put(t, both, "a", `{"n":1}`) // as it is: nothing is written
 	if !bytes.Equal(raw(t, inner, "a"), sealed) {

@@ -194,7 +194,7 @@ func (r *keyring) takeSeal() *dataKey {
 func (r *keyring) opener(ctx context.Context, box envelope) (*dataKey, error) {
 	key, ok := r.read[box.KeyID]
 	if !ok {
-		return nil, fmt.Errorf("%w: it is under encryption key %q, which this store was not given", ErrSealed, box.KeyID)
+		return nil, fmt.Errorf("%w, %q", ErrNoKey, box.KeyID)
 	}
 	id := (&dataKey{keyID: box.KeyID, wrapped: box.DataKey}).digest()
 	if k := r.lookup(id); k != nil {
