@@ -239,6 +239,6 @@
 //
 // # Versions
 //
-// This is version 0: names may still change. Stores that a fleet shares, and
-// the keyring of the operating system, are not there yet.
+// This is version 0: names may still change. Stores that a fleet shares are not
+// there yet.
 package awsoidc

@@ -74,19 +74,18 @@ func (r *keyring) get(ctx context.Context) (key, error) {
 	return k, nil
 }
 
-// make puts a new key in the keyring, and reads it back: a key that is gone
-// tomorrow is worse than none.
+// make puts a new key in the keyring, and returns what it then has: a key that
+// is gone tomorrow is worse than none.
 func (r *keyring) make(ctx context.Context) (key, error) {
-	k := newKey()
-	_, err := r.ask(ctx, func() (string, error) { return "", r.setItem(r.service, r.account, k.encode()) })
+	_, err := r.ask(ctx, func() (string, error) { return "", r.setItem(r.service, r.account, newKey().encode()) })
 	if err != nil {
 		return key{}, err
 	}
-	kept, err := r.get(ctx)
-	if err != nil || kept.encode() != k.encode() {
-		return key{}, fmt.Errorf("%w: it does not keep what it is given; see that it has a default keyring", ErrKeyring)
+	k, err := r.get(ctx)
+	if errors.Is(err, errNoItem) {
+		return key{}, r.failed(errors.New("it does not keep what it is given"))
 	}
-	return kept, nil
+	return k, err
 }
 
 // ask calls f, and waits for its answer as long as ctx and the timeout allow.

@@ -15,16 +15,21 @@ import (
 	"github.com/awsoidc/awsoidc/cache"
 )
 
-var (
-	// ErrKeyring means that the keyring could not be used: there is none, it is
-	// locked, it gave no answer in time, or it holds something else in the key's
-	// place. It wraps cache.ErrSealed: records stay as they are, and in Update the
-	// update function did not run.
-	ErrKeyring = fmt.Errorf("keyringcache: the operating system's keyring can't be used: %w", cache.ErrSealed)
-	// ErrKeyLost means that the keyring does not have the key that a record was
-	// sealed with. It wraps cache.ErrMiss: an update function sees no record.
-	ErrKeyLost = fmt.Errorf("keyringcache: the keyring does not have the record's key any more: %w", cache.ErrMiss)
-)
+// ErrKeyring means that the keyring could not be used: there is none, it is
+// locked, it gave no answer in time, or it holds something else in the key's
+// place. It wraps cache.ErrSealed: records stay as they are, and in Update the
+// update function did not run.
+var ErrKeyring error = unusable{}
+
+// ErrKeyLost means that the keyring does not have the key that a record was
+// sealed with. It wraps cache.ErrMiss: an update function sees no record.
+var ErrKeyLost = fmt.Errorf("keyringcache: the keyring does not have the record's key any more: %w", cache.ErrMiss)
+
+type unusable struct{}
+
+func (unusable) Error() string { return "keyringcache: the operating system's keyring can't be used" }
+
+func (unusable) Unwrap() error { return cache.ErrSealed }
 
 // Options are the settings of a Store. The zero value works.
 type Options struct {
@@ -133,7 +138,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	record, err := sealed.Get(ctx, key)
-	if errors.Is(err, cache.ErrNoKey) {
+	if errors.Is(err, cache.ErrNoKey) || errors.Is(err, ErrKeyLost) {
 		if sealed, err = s.reload(ctx, key, sealed); err == nil {
 			record, err = sealed.Get(ctx, key)
 		}
@@ -205,7 +210,8 @@ func (s *Store) reload(ctx context.Context, record string, stale *cache.Encrypte
 	if len(s.lost) >= maxLost {
 		clear(s.lost)
 	}
-	if id := keyID(raw); id != "" && !s.hasKey(id) {
+	id := keyID(raw)
+	if id != "" && !slices.ContainsFunc(s.keys, func(k key) bool { return k.id == id }) {
 		s.lost[id] = true
 	}
 	return sealed, nil
@@ -298,21 +304,11 @@ func (s *Store) fetch(ctx context.Context) (k key, err error) {
 	return k, updateErr
 }
 
-// hasKey reports whether id is that of a key to open records with. s.mu must be
-// held.
-func (s *Store) hasKey(id string) bool {
-	return slices.ContainsFunc(s.keys, func(k key) bool { return k.id == id })
-}
-
 // isLost reports whether raw is a record under a lost key.
 func (s *Store) isLost(raw []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.lost) == 0 {
-		return false
-	}
-	id := keyID(raw)
-	return s.lost[id] && !s.hasKey(id)
+	return len(s.lost) > 0 && s.lost[keyID(raw)]
 }
 
 // keyID returns the ID of the key of a sealed record, "" where raw is none.

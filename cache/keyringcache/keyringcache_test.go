@@ -327,10 +327,18 @@ func TestHungKeyring(t *testing.T) {
 
 // Stores that make the key at a time agree on one.
 func TestOneKeyForAll(t *testing.T) {
+	const stores = 8
 	k, folder := &fakeKeyring{}, t.TempDir()
-	var all sync.WaitGroup
-	for i := range 8 {
+	var arrived, all sync.WaitGroup
+	arrived.Add(stores)
+	for i := range stores {
 		s := k.open(t, folder, keyringcache.Options{})
+		wait := sync.OnceFunc(func() { arrived.Done(); arrived.Wait() })
+		s.SetKeyring(func(service, account string) (string, error) {
+			item, err := k.get(service, account)
+			wait() // until all have seen that there is no key
+			return item, err
+		}, k.set)
 		all.Go(func() { put(t, s, fmt.Sprint(i), fmt.Sprint(i)) })
 	}
 	all.Wait()
@@ -338,7 +346,7 @@ func TestOneKeyForAll(t *testing.T) {
 		t.Errorf("%d keys were made", k.sets)
 	}
 	s := k.open(t, folder, keyringcache.Options{})
-	for i := range 8 {
+	for i := range stores {
 		want(t, s, fmt.Sprint(i), fmt.Sprint(i))
 	}
 }
@@ -351,6 +359,9 @@ func TestLostKey(t *testing.T) {
 	put(t, old, "a", `{"n":1}`)
 	put(t, old, "b", `{"n":1}`)
 	before, _ := os.ReadFile(old.Filename("a"))
+	item := ""
+	for _, item = range k.items {
+	}
 	k.reset("")
 
 	s := k.open(t, folder, keyringcache.Options{})
@@ -371,6 +382,12 @@ func TestLostKey(t *testing.T) {
 	if after, _ := os.ReadFile(old.Filename("a")); !bytes.Equal(before, after) {
 		t.Error("the record was removed before there was another")
 	}
+	// Had the keyring been another one for a while, all is as it was.
+	first, _ := k.get("awsoidc", folder)
+	k.reset(item)
+	want(t, s, "a", `{"n":1}`)
+	k.reset(first)
+
 	put(t, s, "a", `{"n":2}`)
 	want(t, s, "a", `{"n":2}`)
 
