@@ -21,27 +21,31 @@ type key struct {
 
 const (
 	keyFormat   = "awsoidc1"
+	idPrefix    = "keyring "
+	idBytes     = 8
 	secretBytes = 32
 )
 
 func newKey() key {
-	id, secret := make([]byte, 8), make([]byte, secretBytes)
+	id, secret := make([]byte, idBytes), make([]byte, secretBytes)
 	_, _ = rand.Read(id) // it never fails
 	_, _ = rand.Read(secret)
-	return key{"keyring " + hex.EncodeToString(id), secret}
+	return key{idPrefix + hex.EncodeToString(id), secret}
 }
 
 func (k key) encode() string {
 	return keyFormat + ":" + k.id + ":" + base64.StdEncoding.EncodeToString(k.secret)
 }
 
-func decodeKey(item string) (key, bool) {
+func decodeKey(item string) (_ key, ok bool) {
 	parts := strings.Split(item, ":")
-	if len(parts) != 3 || parts[0] != keyFormat || parts[1] == "" {
+	if len(parts) != 3 || parts[0] != keyFormat {
 		return key{}, false
 	}
+	number, ok := strings.CutPrefix(parts[1], idPrefix)
+	id, idErr := hex.DecodeString(number)
 	secret, err := base64.StdEncoding.DecodeString(parts[2])
-	return key{parts[1], secret}, err == nil && len(secret) == secretBytes
+	return key{parts[1], secret}, ok && idErr == nil && len(id) == idBytes && err == nil && len(secret) == secretBytes
 }
 
 // errNoItem means that the keyring answered, and does not have the key.
