@@ -29,8 +29,8 @@ type remote struct {
 	cache.Store
 	reads atomic.Int32
 	fault atomic.Pointer[error]
-	hang  atomic.Bool           // Get, until its context ends
-	slow  atomic.Int64          // how long Get takes, after it has read
+	hang  atomic.Bool  // Get, until its context ends
+	slow  atomic.Int64 // how long Get takes, after it has read
 }
 
 func newRemote(t *testing.T) *remote { return &remote{Store: newLRU(t, 1000, 1<<24)} }
