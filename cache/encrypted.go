@@ -124,7 +124,7 @@ func (e *Encrypted) Get(ctx context.Context, key string) ([]byte, error) {
 // same, and NotWritable tells it; wrapping is tried once more afterwards.
 func (e *Encrypted) Update(ctx context.Context, key string, fn func(ctx context.Context, old []byte) (new []byte, err error)) error {
 	var changed uint64 // what the key's version must be from now on, if it was changed
-	err := e.inner.Update(ctx, key, func(ctx context.Context, raw []byte) ([]byte, error) {
+	err := e.inner.Update(context.WithValue(ctx, sealingKey{}, true), key, func(ctx context.Context, raw []byte) ([]byte, error) {
 		floor := e.seen.floor(key)
 		var old []byte
 		version := floor

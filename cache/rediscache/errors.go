@@ -1,0 +1,100 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var errEmptyKey = errors.New("rediscache: the key is empty")
+
+// patience is how long an outage of Redis lasts before callers are no longer
+// made to wait for its end: a restart is sat out.
+const patience = 5 * time.Second
+
+// An outage is how long Redis has not answered, as far as is known. Its zero
+// value is ready to use.
+type outage struct {
+	mu    sync.Mutex // guards since; never held while waiting
+	since time.Time  // zero: it answered last
+}
+
+// note takes the outcome of a command that a caller with ctx sent, and returns
+// the error with what to do.
+func (o *outage) note(ctx context.Context, err error) error {
+	transient := isTransient(err)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !transient:
+		o.since = time.Time{}
+	case o.since.IsZero() && ctx.Err() == nil: // or Redis had no time to answer
+		o.since = time.Now()
+	}
+	return explain(err)
+}
+
+// lasts reports whether Redis has not answered for longer than anyone should
+// wait.
+func (o *outage) lasts() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.since.IsZero() && time.Since(o.since) >= patience
+}
+
+// hopeless reports whether to try again after err makes no sense.
+func (s *Store) hopeless(err error) bool { return !isTransient(err) || s.outage.lasts() }
+
+// isTransient reports whether err is of a server that can't be reached, does not
+// answer in time, or says that it will serve again.
+func isTransient(err error) bool {
+	if err == nil || errors.Is(err, redis.ErrClosed) || errors.Is(err, errAnswer) {
+		return false
+	}
+	if _, answered := errors.AsType[redis.Error](err); !answered {
+		return true
+	}
+	return redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsTryAgainError(err) ||
+		redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err) ||
+		redis.HasErrorPrefix(err, "BUSY") || redis.HasErrorPrefix(err, "UNBLOCKED")
+}
+
+// explain says what a command's error means, and what to do.
+func explain(err error) error {
+	advice := ""
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, redis.ErrClosed):
+		advice = "the client was closed; close it after the last use"
+	case redis.IsAuthError(err):
+		advice = "give the client the user and password that the server knows"
+	case redis.IsPermissionError(err):
+		advice = "allow the user the commands that the documentation of package rediscache lists"
+	case redis.IsOOMError(err):
+		advice = "Redis is full; give it more memory"
+	case redis.HasErrorPrefix(err, "MISCONF"):
+		advice = "Redis can't write its files; see its log"
+	case redis.IsReadOnlyError(err):
+		advice = "this is a replica; give the client the address of the primary"
+	case isTransient(err):
+		advice = "see that Redis is up and can be reached"
+	default:
+		advice = "see the server's log"
+	}
+	return fmt.Errorf("rediscache: %w; %s", err, advice)
+}
+
+// contextError returns why an ended ctx ended: its error, and the cause where
+// that says more.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
