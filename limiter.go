@@ -59,6 +59,26 @@ type Rates struct {
 	Portal   float64 // default 20
 }
 
+// Of returns the rate of a budget, its default where none was given, and 0 for a
+// budget that there is not.
+func (r Rates) Of(budget Budget) float64 {
+	given, otherwise := 0.0, 0.0
+	switch budget {
+	case BudgetExchange:
+		given, otherwise = r.Exchange, 10
+	case BudgetRefresh:
+		given, otherwise = r.Refresh, 80
+	case BudgetSTS:
+		given, otherwise = r.STS, 300
+	case BudgetPortal:
+		given, otherwise = r.Portal, 20
+	}
+	if given > 0 {
+		return given
+	}
+	return otherwise
+}
+
 const (
 	// maxLimitWait bounds the wait for a budget.
 	maxLimitWait = 10 * time.Second
@@ -76,17 +96,8 @@ const (
 // for 5 minutes at most.
 func NewLimiter(rates Rates, replicas int) Limiter {
 	l := &limiter{buckets: map[Budget]*bucket{}}
-	for budget, r := range map[Budget][2]float64{
-		BudgetExchange: {rates.Exchange, 10},
-		BudgetRefresh:  {rates.Refresh, 80},
-		BudgetSTS:      {rates.STS, 300},
-		BudgetPortal:   {rates.Portal, 20},
-	} {
-		full := r[0]
-		if full <= 0 {
-			full = r[1]
-		}
-		full /= float64(max(replicas, 1))
+	for _, budget := range []Budget{BudgetExchange, BudgetRefresh, BudgetSTS, BudgetPortal} {
+		full := rates.Of(budget) / float64(max(replicas, 1))
 		l.buckets[budget] = &bucket{full: full, limit: full, tokens: rate.NewLimiter(rate.Limit(full), max(1, int(full/2)))}
 	}
 	return l

@@ -210,3 +210,11 @@ func check(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// universalClient returns a client of one server, or of a Cluster.
+func universalClient(addrs []string) redis.UniversalClient {
+	if len(addrs) == 1 {
+		return redis.NewClient(clientOptions(addrs[0]))
+	}
+	return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, ContextTimeoutEnabled: true})
+}

@@ -163,7 +163,7 @@ func (s *Store) checkRecord(raw []byte) ([]byte, error) {
 }
 
 // Update implements cache.Store. It waits for the lease by asking again and
-// again, at most about ten times a second; while Redis does not answer, as Get
+// again, about 25 times a second at most; while Redis does not answer, as Get
 // does.
 //
 // fn's context ends where the lease was not renewed for a quarter of its time,
@@ -252,8 +252,8 @@ func tag(key string) string {
 
 // Pauses between attempts.
 const (
-	firstPoll = 4 * time.Millisecond
-	lastPoll  = 120 * time.Millisecond
+	firstPoll = 2 * time.Millisecond
+	lastPoll  = 50 * time.Millisecond
 )
 
 // pause waits between half of d and d, so that those who wait for the same thing

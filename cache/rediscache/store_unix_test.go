@@ -32,11 +32,17 @@ func ownPrefix(o rediscache.Options) rediscache.Options {
 
 func encrypted(t testing.TB, inner cache.Store) cache.Store {
 	t.Helper()
-	key, err := cache.NewEncryptionKey("2026", bytes.Repeat([]byte("k"), 32))
-	check(t, err)
-	store, err := cache.NewEncrypted(inner, key)
+	store, err := sealedStore(inner)
 	check(t, err)
 	return store
+}
+
+func sealedStore(inner cache.Store) (cache.Store, error) {
+	key, err := cache.NewEncryptionKey("2026", bytes.Repeat([]byte("k"), 32))
+	if err != nil {
+		return nil, err
+	}
+	return cache.NewEncrypted(inner, key)
 }
 
 func TestConformance(t *testing.T) {
@@ -67,7 +73,7 @@ func TestClusterConformance(t *testing.T) {
 	cachetest.RunShared(t, func(t *testing.T) (a, b cache.Store) {
 		o := ownPrefix(rediscache.Options{AllowPlaintext: true})
 		open := func() cache.Store {
-			c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, ContextTimeoutEnabled: true})
+			c := universalClient(addrs)
 			t.Cleanup(func() { c.Close() })
 			return newStore(t, c, o)
 		}
