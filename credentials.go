@@ -227,7 +227,7 @@ func (c *IdentityCredentials) Current(ctx context.Context) (aws.Credentials, err
 // HandleFailToRefresh lets an aws.CredentialsCache keep credentials that have
 // not expired yet. It implements aws.HandleFailRefreshCredentialsCacheStrategy.
 func (c *IdentityCredentials) HandleFailToRefresh(_ context.Context, previous aws.Credentials, err error) (aws.Credentials, error) {
-	entry, _ := c.identity.exchanger.identities.get(c.identity.subject)
+	entry := c.identity.exchanger.identities.index.find(c.identity.subject)
 	if entry == nil {
 		return aws.Credentials{}, err
 	}
@@ -265,6 +265,7 @@ func (c *IdentityCredentials) get(ctx context.Context) (*assumableRole, *lease[a
 			return nil, nil, err
 		}
 	}
+	e.obeyForgets(ctx)
 	entry, release, err := i.acquire()
 	if err != nil {
 		return nil, nil, err

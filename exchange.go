@@ -190,7 +190,7 @@ func (c *climb) saveAgain(ctx context.Context, key string, next *exchanged) erro
 
 // updateStore is the store's Update, within bounds.
 func (e *Exchanger) updateStore(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
-	return updateWithin(ctx, e.cfg.Store, key, storeWait, fn)
+	return updateWithin(ctx, e.cfg.Store, e.rules.now, key, storeWait, fn)
 }
 
 // usable reports whether t is valid, and not due unless due says so.

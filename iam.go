@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -66,6 +67,13 @@ type ExchangerConfig struct {
 	// Namespace separates those who share a Store and an application.
 	Namespace string
 
+	// MaxStale is for how long this process may go on using what it has in
+	// memory of a user whom another one that shares the Store has forgotten
+	// (Forget), as long as the Store answers. The default is 10 s, the least 2 s.
+	// It costs one reading of the Store in half that time, however many users
+	// there are.
+	MaxStale time.Duration
+
 	// Endpoints replace those that follow from Region. That of STS is AWS's.
 	Endpoints Endpoints
 
@@ -120,6 +128,7 @@ type Exchanger struct {
 	identities identities
 	spent      printSet // of assertions
 	retired    retiredSet
+	forgets    forgets // of other processes
 	sources    lingering
 	counters   *counters
 }
@@ -134,6 +143,8 @@ type service struct {
 const (
 	defaultMaxIdentities = 10_000
 	defaultMaxBytes      = 256 << 20
+	defaultMaxStale      = 10 * time.Second
+	minMaxStale          = 2 * time.Second
 )
 
 // NewExchanger returns an Exchanger for cfg. It sends nothing. The error wraps
@@ -148,6 +159,9 @@ func NewExchanger(cfg ExchangerConfig) (*Exchanger, error) {
 	e.sts = sts.NewFromConfig(cfg.AWS, func(o *sts.Options) { o.RetryMaxAttempts = 1 }) // each attempt counts towards the budget
 	e.service.Store(e.serviceIn(cfg.Region, cfg.Endpoints.OIDC))
 	e.identities.init(&cfg, &e.rules, &e.retired)
+	if cfg.Store == nil {
+		e.identities.lookAt.Store(math.MaxInt64)
+	}
 	return e, nil
 }
 
@@ -185,6 +199,10 @@ func (c *ExchangerConfig) complete() (app arn.ARN, err error) {
 	}
 	if c.MaxBytes < 0 {
 		return app, badConfig("MaxBytes", fmt.Sprint(c.MaxBytes), "give a positive number, or 0 for the default", nil)
+	}
+	c.MaxStale = cmp.Or(c.MaxStale, defaultMaxStale)
+	if c.MaxStale < minMaxStale {
+		return app, badConfig("MaxStale", c.MaxStale.String(), "give 2s or more, or 0 for the default", nil)
 	}
 	c.MaxIdentities = cmp.Or(c.MaxIdentities, defaultMaxIdentities)
 	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxBytes)
@@ -245,7 +263,9 @@ func (e *Exchanger) Identity(subject Subject, assertion Assertion) Identity {
 // Forget drops all that is held for the subject, in memory and in the Store.
 // What is under way for it then ends with ErrReauthRequired and is not kept.
 // Credentials that callers have stay valid until they expire. Other processes
-// use what they have in memory until it is due.
+// that share the Store go on using what they have in memory for their MaxStale at
+// most; one for which the Store does not answer, until it answers or what it has
+// is due.
 //
 // The Store keeps that the user was forgotten, so that no other process brings
 // it back, and which assertions were used, so that none is sent again: no
@@ -263,6 +283,9 @@ func (e *Exchanger) Forget(ctx context.Context, subject Subject) error {
 		record, now := decodeIdentity(old, key), e.rules.now().time()
 		return (&identityRecord{spent: record.live(now), forgotten: now}).encode(key), nil
 	})
+	if err == nil {
+		err = e.announceForget(ctx, subject)
+	}
 	e.identities.forget(subject) // whoever took it over from the store meanwhile
 	if err != nil {
 		return &failure{what: "what the store holds of an identity was not removed", cause: err, advice: "call Forget again"}
@@ -284,10 +307,12 @@ func (e *Exchanger) Format(f fmt.State, _ rune) {
 }
 
 // key names the record of a subject in the store.
-func (e *Exchanger) key(s Subject) string {
-	return hashKey("identity", append([]string{
-		e.cfg.Namespace, e.partition, e.cfg.Region, e.cfg.Endpoints.OIDC, e.cfg.Application, s.Issuer, s.ID, s.Tenant,
-	}, e.cfg.Scopes...))
+func (e *Exchanger) key(s Subject) string { return e.recordKey("identity", s.Issuer, s.ID, s.Tenant) }
+
+// recordKey names a record of this application in the store.
+func (e *Exchanger) recordKey(kind string, parts ...string) string {
+	all := append([]string{e.cfg.Namespace, e.partition, e.cfg.Region, e.cfg.Endpoints.OIDC, e.cfg.Application}, parts...)
+	return hashKey(kind, append(all, e.cfg.Scopes...))
 }
 
 func (e *Exchanger) warn(msg string, subject Subject, err error) {
@@ -362,6 +387,7 @@ func (i *Identity) get(ctx context.Context) (*entry, *lease[exchanged], error) {
 
 // getAnew is get where something may have to be obtained.
 func (i Identity) getAnew(ctx context.Context) (*entry, *lease[exchanged], error) {
+	i.exchanger.obeyForgets(ctx)
 	entry, release, err := i.acquire()
 	if err != nil {
 		return nil, nil, err

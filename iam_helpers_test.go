@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -127,13 +128,15 @@ func (s *failing) Update(ctx context.Context, key string, fn func(context.Contex
 	return s.Store.Update(ctx, key, fn)
 }
 
-// keys is a store that notes the keys that are asked for.
+// keys is a store that notes the keys of identities that are asked for.
 type keys struct {
 	cache.Store
 	seen []string
 }
 
 func (s *keys) Get(ctx context.Context, key string) ([]byte, error) {
-	s.seen = append(s.seen, key)
+	if strings.HasPrefix(key, "awsoidc-identity-") {
+		s.seen = append(s.seen, key)
+	}
 	return s.Store.Get(ctx, key)
 }

@@ -3,6 +3,7 @@ package awsoidc
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
@@ -21,6 +22,7 @@ type identities struct {
 	rules    *rules
 	retired  *retiredSet
 	index    *index
+	lookAt   atomic.Int64 // when to see whom others have forgotten, on the monotonic clock
 
 	mu        sync.Mutex                       // guards the rest, and changes of index
 	plain     recency                          // entries in the order of their use
@@ -42,11 +44,12 @@ const (
 	plainShare = 8
 )
 
-// get returns the entry of a subject, or nil, and the present time.
+// get returns the entry of a subject, and the present time. It returns nil where
+// there is none, or it is time to see whom others have forgotten.
 func (s *identities) get(subject Subject) (*entry, instant) {
 	now := s.rules.now()
 	e := s.index.find(subject)
-	if e == nil {
+	if e == nil || now.mono >= s.lookAt.Load() {
 		return nil, now
 	}
 	if !e.marked.Load() { // or all who find it would write to the same memory

@@ -204,12 +204,12 @@ func (s *TokenSource) update(ctx context.Context, fn func(ctx context.Context, o
 
 // updateRecord is the store's Update, within bounds.
 func (s *TokenSource) updateRecord(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
-	return updateWithin(ctx, s.store, key, lockWait, fn)
+	return updateWithin(ctx, s.store, s.rules.now, key, lockWait, fn)
 }
 
 // updateWithin is the store's Update, with bounds for each of its parts: the
 // wait for the exclusive right, fn, and the saving of what it returns.
-func updateWithin(ctx context.Context, store cache.Store, key string, wait time.Duration, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
+func updateWithin(ctx context.Context, store cache.Store, now func() instant, key string, wait time.Duration, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	bound := time.AfterFunc(wait, func() { cancel(fmt.Errorf("waited %v, or held the lock for %v", wait, lockHold)) })
@@ -219,7 +219,11 @@ func updateWithin(ctx context.Context, store cache.Store, key string, wait time.
 		ctx, cancel := context.WithTimeout(ctx, sendBudget)
 		defer cancel()
 		defer bound.Reset(saveTimeout)
-		return fn(ctx, old)
+		record, err := fn(ctx, old)
+		if d, ok := lifetimeOf(record, now().time()); ok {
+			cache.KeepFor(ctx, d)
+		}
+		return record, err
 	})
 }
 

@@ -64,7 +64,7 @@ func (r *RoleCredentials) renewShared(ctx context.Context) (*lease[aws.Credentia
 	}
 	var got, last *lease[aws.Credentials]
 	var refusal error
-	err = updateWithin(ctx, store, key, lockWait, func(ctx context.Context, old []byte) ([]byte, error) {
+	err = updateWithin(ctx, store, r.source.rules.now, key, lockWait, func(ctx context.Context, old []byte) ([]byte, error) {
 		if last = r.stored(old, token.value); last != nil && !r.due(last) {
 			got = last
 			return nil, errUnchanged
@@ -104,7 +104,7 @@ func (r *RoleCredentials) removeStored(ctx context.Context) error {
 	if _, err := readWithin(ctx, store, key); errors.Is(err, cache.ErrMiss) && !errors.Is(err, cache.ErrCorrupt) {
 		return nil
 	}
-	err := updateWithin(ctx, store, key, lockWait, func(_ context.Context, old []byte) ([]byte, error) {
+	err := updateWithin(ctx, store, r.source.rules.now, key, lockWait, func(_ context.Context, old []byte) ([]byte, error) {
 		if record, err := parseFields(old); err != nil || record.string("ProviderType") != "sso" {
 			return nil, errUnchanged
 		}

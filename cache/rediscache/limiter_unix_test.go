@@ -35,7 +35,7 @@ func refusedFor(t *testing.T, l *rediscache.Limiter, d time.Duration) {
 	if !ok || limit.Budget != awsoidc.BudgetExchange {
 		t.Fatalf("Wait: %v, want a LimitError", err)
 	}
-	if left := time.Until(limit.RetryAt); left > d+time.Second || left < d-d/4 {
+	if left := time.Until(limit.RetryAt); left > d+d/10 || left < d-d/4 {
 		t.Errorf("refused for %v, want about %v", left, d)
 	}
 }
