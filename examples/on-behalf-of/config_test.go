@@ -76,7 +76,8 @@ func TestConfiguration(t *testing.T) {
 		{"size no number", "-size", "many", []string{"many", "-size", "-h"}},
 		{"address taken", "-addr", taken.Addr().String(), []string{"in use", "-addr"}},
 		{"address no address", "-addr", "localhost", []string{"localhost", "-addr"}},
-		{"unknown flag", "-redis", "127.0.0.1:6379", []string{"-redis", "-h"}},
+		{"unknown flag", "-dynamodb", "table", []string{"-dynamodb", "-h"}},
+		{"Redis without a key", "-redis", "127.0.0.1:1", []string{"-redis", "AWSOIDC_ENCRYPTION_KEY", "openssl rand -base64 32"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -96,6 +97,27 @@ func TestEnvironment(t *testing.T) {
 		w := newWorld(t)
 		w.env = append(w.env, "AWS_ENDPOINT_URL_SSO_OIDC=http://oidc.example")
 		w.fails("AWS_ENDPOINT_URL_SSO_OIDC", "https")
+	})
+	t.Run("bad encryption key", func(t *testing.T) {
+		w := newWorld(t)
+		w.set("-redis", "127.0.0.1:1")
+		env := w.env
+		for _, bad := range []string{"2026", "2026:secret!", "2026:" + shortKey, ":" + encryptionKey[5:]} {
+			w.env = append(env[:len(env):len(env)], "AWSOIDC_ENCRYPTION_KEY="+bad)
+			w.fails("AWSOIDC_ENCRYPTION_KEY")
+		}
+	})
+	t.Run("no Redis", func(t *testing.T) {
+		w := newWorld(t)
+		w.env = append(w.env, "AWSOIDC_ENCRYPTION_KEY="+encryptionKey)
+		w.set("-redis", "127.0.0.1:1")
+		w.fails("-redis 127.0.0.1:1", "see that Redis is up")
+	})
+	t.Run("password in the address", func(t *testing.T) {
+		w := newWorld(t)
+		w.env = append(w.env, "AWSOIDC_ENCRYPTION_KEY="+encryptionKey)
+		w.set("-redis", "redis://user:canary@127.0.0.1:1")
+		w.fails("REDIS_PASSWORD")
 	})
 	t.Run("one endpoint", func(t *testing.T) {
 		w := newWorld(t)
@@ -127,7 +149,7 @@ func TestHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"Usage: on-behalf-of ", "-issuer", "-audience", "-application", "-role", "-region", "-addr", "-size", "/whoami", "/metrics", "/healthz"} {
+	for _, text := range []string{"Usage: on-behalf-of ", "-issuer", "-audience", "-application", "-role", "-region", "-addr", "-size", "-redis", "/whoami", "/session", "/metrics", "/healthz"} {
 		if !strings.Contains(string(out), text) {
 			t.Errorf("-h does not say %s", text)
 		}

@@ -7,7 +7,8 @@
 //		-role arn:aws:iam::123456789012:role/reports -region us-east-1 -addr 127.0.0.1:8080
 //
 // Read it in this order: main.go starts and stops the service, user.go says who
-// is asking, whoami.go acts for them, metrics.go and page.go show the figures.
+// is asking, whoami.go acts for them, redis.go shares what was obtained with other
+// replicas, metrics.go and page.go show the figures.
 //
 // Users' tokens come with every request: put something that ends TLS in front
 // of it wherever others share the network.
@@ -36,8 +37,8 @@ import (
 
 // settings are the flags.
 type settings struct {
-	issuer, audience, application, role, region, addr string
-	size                                              int
+	issuer, audience, application, role, region, addr, redis string
+	size                                                     int
 }
 
 func main() {
@@ -49,11 +50,12 @@ func main() {
 	flag.StringVar(&s.region, "region", "", "region `R` of Identity Center and STS, such as us-east-1")
 	flag.StringVar(&s.addr, "addr", "", "`HOST:PORT` to listen on; port 0 takes a free one")
 	flag.IntVar(&s.size, "size", 10_000, "keep up to `N` users in memory; give more than come within an hour")
+	flag.StringVar(&s.redis, "redis", "", "share what was obtained, and AWS's quotas, with the other replicas in Redis at `ADDR`: HOST:PORT; needs AWSOIDC_ENCRYPTION_KEY")
 	program.Program{
 		Name:  "on-behalf-of",
-		Usage: "-issuer URL -audience A -application ARN -role ARN -region R -addr HOST:PORT [-size N]",
-		About: "Serves GET /whoami, which says who the user of a JWT is to AWS; a page of live figures at /;\n" +
-			"/metrics and /healthz. AWS credentials and endpoints are those of the environment.",
+		Usage: "-issuer URL -audience A -application ARN -role ARN -region R -addr HOST:PORT [-size N] [-redis ADDR]",
+		About: "Serves GET /whoami, which says who the user of a JWT is to AWS; DELETE /session, which\n" +
+			"forgets them; a page of live figures at /; /metrics and /healthz. AWS credentials and endpoints are those of the environment.",
 		Run: func(ctx context.Context, _ []string) error { return run(ctx, s) },
 	}.Main()
 }
@@ -69,7 +71,13 @@ func run(ctx context.Context, s settings) (err error) {
 	if err := s.check(); err != nil {
 		return err
 	}
-	service, err := newService(ctx, s, slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	fleet, err := startFleet(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer program.Close(fleet, &err)
+	service, err := newService(ctx, s, fleet, log)
 	if err != nil {
 		return err
 	}
@@ -103,7 +111,7 @@ func (s settings) check() error {
 }
 
 // newService connects the service with AWS and the users' issuer.
-func newService(ctx context.Context, s settings, log *slog.Logger) (*service, error) {
+func newService(ctx context.Context, s settings, fleet fleet, log *slog.Logger) (*service, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(s.region))
@@ -129,6 +137,8 @@ func newService(ctx context.Context, s settings, log *slog.Logger) (*service, er
 		Endpoints:     endpoints,
 		Audiences:     []string{s.audience},
 		MaxIdentities: s.size,
+		Store:         fleet.store,
+		Limiter:       fleet.limiter,
 		Logger:        log,
 		Observe: func(ctx context.Context, e awsoidc.Event) {
 			metrics.observe(e)

@@ -30,6 +30,7 @@ type service struct {
 func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /whoami", s.whoami)
+	mux.HandleFunc("DELETE /session", s.forget)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte("ok\n"))
 	})
@@ -61,6 +62,25 @@ func (s *service) whoami(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, http.StatusOK, map[string]string{"arn": aws.ToString(out.Arn)})
+}
+
+// forget drops all that is held for the user, here at once, and in the other
+// replicas within ExchangerConfig.MaxStale. The user's JWT is spent, and does not
+// begin anew what was ended.
+func (s *service) forget(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	user, _, err := s.users.user(ctx, r)
+	if err != nil {
+		s.refuse(w, r, user, err)
+		return
+	}
+	if err := s.exchanger.Forget(ctx, user); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "not forgotten", slog.String("subject", user.ID), slog.Any("error", err))
+		s.answer(w, http.StatusServiceUnavailable, map[string]string{"error": "you may still be known elsewhere; try again"})
+		return
+	}
+	s.answer(w, http.StatusOK, map[string]string{"forgotten": user.ID})
 }
 
 // refuse answers with what the user can do about err, and logs the rest, which
