@@ -302,6 +302,9 @@ func (c *climb) send(ctx context.Context, rung Rung, in *wire.CreateTokenWithIAM
 		if err := c.admit(ctx, Event{Rung: rung}, budget, c.prefetch); err != nil {
 			return nil, err
 		}
+		if ctx.Err() != nil { // such as where the exclusive right to a refresh token was lost
+			return nil, &failure{what: "no tokens for the identity", cause: fmt.Errorf("%w: %w", errNotAdmitted, context.Cause(ctx)), advice: "try again"}
+		}
 		start := e.rules.now()
 		out, err := func() (*wire.CreateTokenWithIAMOutput, error) {
 			ctx, cancel := withTimeoutOnly(ctx, sendTimeout)

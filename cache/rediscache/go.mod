@@ -5,12 +5,12 @@ go 1.26.0
 replace github.com/awsoidc/awsoidc => ../..
 
 require (
+	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/awsoidc/awsoidc v0.0.0-00010101000000-000000000000
 	github.com/redis/go-redis/v9 v9.23.0
 )
 
 require (
-	github.com/aws/aws-sdk-go-v2 v1.47.7 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/configsources v1.5.10 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.8.10 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/v4a v1.5.10 // indirect

@@ -17,6 +17,7 @@ var short = rediscache.Options{AllowPlaintext: true, Lease: 2 * time.Second}
 
 // The lease is renewed for as long as the function runs.
 func TestLeaseIsRenewed(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	a, b := newStore(t, s.client(t), short), newStore(t, s.client(t), short)
 	err := a.Update(t.Context(), "key", func(ctx context.Context, _ []byte) ([]byte, error) {
@@ -80,6 +81,7 @@ func TestLostLease(t *testing.T) {
 // context ends; the write succeeds all the same where nobody else had the
 // record.
 func TestPausedServer(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	a, b := newStore(t, s.client(t), short), newStore(t, s.client(t), short)
 	other := make(chan error, 1)
@@ -129,6 +131,7 @@ func TestRestartDuringUpdate(t *testing.T) {
 // Errors say what to do, and Redis that is down is not waited for again and
 // again.
 func TestServerIsDown(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	store := newStore(t, s.client(t), short)
 	put(t, store, "key", "1")

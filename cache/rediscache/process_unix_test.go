@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -265,26 +264,36 @@ var errDied = errors.New("the worker died")
 func (f *fleet) expire() (outcomes []outcome) {
 	f.t.Helper()
 	f.wall.jump(61 * time.Minute)
+	return f.ask(61 * time.Minute)
+}
+
+// ask lets all workers ask for a token at once, after their wall clocks moved on.
+func (f *fleet) ask(after time.Duration) (outcomes []outcome) {
+	f.t.Helper()
 	all := make([]outcome, len(f.processes))
 	dead := make([]error, len(f.processes))
 	var wg sync.WaitGroup
 	for i, p := range f.processes {
 		wg.Go(func() {
-			fmt.Fprintln(p.in, 61*time.Minute)
+			fmt.Fprintln(p.in, after)
 			if p.out.Decode(&all[i]) != nil {
 				dead[i] = errDied
 			}
 		})
 	}
 	wg.Wait()
+	distinct := map[string]int{}
 	for i, o := range all {
 		if dead[i] == nil {
 			f.errors += len(o.Errors)
 			outcomes = append(outcomes, o)
-			if len(o.Errors) > 0 {
-				f.t.Logf("worker %d, before its end: %q", i, slices.Compact(o.Errors))
+			for _, err := range o.Errors {
+				distinct[err]++
 			}
 		}
+	}
+	for err, n := range distinct {
+		f.t.Logf("%d times: %s", n, err)
 	}
 	return outcomes
 }
@@ -312,6 +321,7 @@ func (f *fleet) report(refreshes, reuses int) {
 const expiries = 20
 
 func TestProcessesShareOneRefresh(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	f := newFleet(t, 0, s.addr)
 	for range expiries {
@@ -324,6 +334,7 @@ func TestProcessesShareOneRefresh(t *testing.T) {
 }
 
 func TestProcessesShareOneRefreshInACluster(t *testing.T) {
+	t.Parallel()
 	_, addrs := startCluster(t)
 	f := newFleet(t, 0, addrs...)
 	for range expiries {
@@ -338,6 +349,7 @@ func TestProcessesShareOneRefreshInACluster(t *testing.T) {
 // The server is killed and started again, with its data kept, while a refresh is
 // under way.
 func TestRestartsUnderWay(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	f := newFleet(t, 0, s.addr)
 	restarts := 0
@@ -359,6 +371,7 @@ func TestRestartsUnderWay(t *testing.T) {
 // The server stands still for longer than the lease while a refresh is under
 // way.
 func TestPausesUnderWay(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	f := newFleet(t, fleetLease, s.addr)
 	pauses := 0
@@ -377,6 +390,7 @@ func TestPausesUnderWay(t *testing.T) {
 // The server loses everything while a refresh is under way: whoever has the new
 // token uses it, the others ask for a sign-in.
 func TestFlushesUnderWay(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	f := newFleet(t, 0, s.addr)
 	client, tokens, logins := s.client(t), 0, 0
@@ -412,6 +426,7 @@ func TestFlushesUnderWay(t *testing.T) {
 // Two processes are killed, one after the other, while they hold the lease and
 // their refresh is on its way.
 func TestKilledUnderWay(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	f := newFleet(t, fleetLease, s.addr)
 	f.share(f.expire())
@@ -441,6 +456,7 @@ func TestKilledUnderWay(t *testing.T) {
 // The process dies after the service took its refresh token and before it has
 // saved the next: the only copy is gone.
 func TestKilledWithTheAnswer(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	f := newFleet(t, fleetLease, s.addr)
 	f.share(f.expire())
@@ -465,6 +481,41 @@ func TestKilledWithTheAnswer(t *testing.T) {
 	f.report(1+1+1, 1)
 	f.signIn()
 	f.share(f.expire())
+}
+
+// Without Redis, tokens that are valid are served, and errors say what to do;
+// when it is back, what was due is refreshed once.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	f := newFleet(t, 0, s.addr)
+	f.share(f.expire())
+	s.kill()
+	f.share(f.ask(0))
+	if f.errors > 0 {
+		t.Errorf("%d errors although the tokens are valid", f.errors)
+	}
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		time.Sleep(7 * time.Second) // longer than anyone is made to wait
+		s.start()
+	}()
+	outcomes := f.expire()
+	<-back
+	f.share(outcomes)
+	for i, o := range outcomes {
+		for _, err := range o.Errors {
+			if !contains(err, "see that Redis is up and can be reached") {
+				t.Errorf("worker %d was told %q", i, err)
+			}
+		}
+	}
+	if f.errors == 0 {
+		t.Error("no errors while Redis was down")
+	}
+	f.share(f.expire())
+	f.report(3, 0)
 }
 
 // kill kills a worker at once.
