@@ -178,7 +178,9 @@
 //     that was not verified lets anyone be anyone. Of a [Code] and a
 //     [SubjectToken] even that they are the Subject's can't be checked.
 //   - After Forget, credentials that were handed out work until they expire,
-//     and other processes use what is in their memory until it is due.
+//     and other processes use what is in their memory for a while:
+//     [ExchangerConfig].MaxStale, or until it is due where no Store is shared,
+//     or it does not answer.
 //
 // # Security
 //
@@ -239,6 +241,6 @@
 //
 // # Versions
 //
-// This is version 0: names may still change. Stores that a fleet shares are not
-// there yet.
+// This is version 0: names may still change. Package cache/rediscache, a module
+// of its own, has a Store and a Limiter that a fleet shares.
 package awsoidc

@@ -14,6 +14,7 @@
 //     memory for a while.
 //   - Package keyringcache, a module of its own, is a folder whose records are
 //     sealed with a key in the operating system's keyring.
+//   - Package rediscache, a module of its own, has one in Redis, for a fleet.
 //
 // Whoever writes a [Store] runs the suite in package cachetest on it.
 //

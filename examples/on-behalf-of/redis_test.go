@@ -110,7 +110,7 @@ func TestReplicas(t *testing.T) {
 		t.Errorf("DELETE /session: %d", status)
 	}
 	began, last := time.Now(), make([]time.Duration, len(replicas))
-	for time.Since(began) < maxStale+5*time.Second { // five more: nobody knows the user again
+	for time.Since(began) < maxStale+3*time.Second { // three more: nobody knows the user again
 		for i, s := range replicas {
 			if s.send(http.MethodGet, "/whoami", jwts[0]) == http.StatusOK {
 				last[i] = time.Since(began)
