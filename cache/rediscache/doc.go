@@ -37,8 +37,12 @@
 // notices, nobody can take back, so that a refresh token may then be sent twice.
 //
 // A command that was not answered is repeated: the scripts change nothing when
-// they run twice. Where the answer to a write was lost, the record itself tells
-// whether it was written.
+// they run twice. Where the answer to a write was lost, and the lease with it, the
+// record itself tells whether it was written.
+//
+// Whoever can write to Redis below a cache.Encrypted learns and plants nothing, but
+// can take a lease away, which may end a session, or keep one, which holds up
+// whoever needs that record.
 //
 // # When Redis does not answer
 //

@@ -19,7 +19,7 @@ type lease struct {
 	ctx          context.Context // for the update function
 	lose         context.CancelCauseFunc
 	stop, done   chan struct{} // of the goroutine
-	settled      bool          // it was given back, or must not be: a write may be on its way
+	uncertain    bool          // a write may be on its way
 }
 
 // acquire waits for the lease of a record, and returns it with the record, which
@@ -49,7 +49,7 @@ func (s *Store) acquire(ctx context.Context, keys []string) (*lease, []byte, err
 		}
 		if pause(ctx, wait) != nil {
 			if unanswered {
-				l.abandon()
+				l.release(attemptTimeout / 4) // a request may have got it
 			}
 			if err == nil {
 				err = errors.New("another holds it")
@@ -85,13 +85,6 @@ var errAnswer = errors.New("rediscache: the server's answer makes no sense; see 
 // grace is how long a lease that ended is left to its owner, from when somebody
 // first saw it.
 func (l *lease) grace() time.Duration { return l.store.options.Lease / 12 }
-
-// abandon gives back what an unanswered request may have got.
-func (l *lease) abandon() {
-	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout/4)
-	defer cancel()
-	_, _ = l.eval(ctx, releaseScript, l.owner) // or it ends by itself
-}
 
 // keep begins to prolong the lease, which was asked for at the time sent.
 func (l *lease) keep(ctx context.Context, sent time.Time) {
@@ -141,13 +134,11 @@ func (l *lease) renew(within time.Duration) (held bool, err error) {
 	return answer == int64(1), err
 }
 
-// finish writes the record, empty to delete it, and gives the lease back. The
-// error wraps cache.ErrLost where it is lost.
-func (l *lease) finish(ctx context.Context, record []byte, age time.Duration) error {
-	answer, err := l.eval(context.WithoutCancel(ctx), finishScript, l.owner, l.grant, record, age.Milliseconds())
-	// After a write without an answer, to give the lease back would open the door
-	// to others before that write arrives.
-	l.settled = err == nil || isTransient(err)
+// write writes the record, empty to delete it. The error wraps cache.ErrLost
+// where the lease is lost.
+func (l *lease) write(ctx context.Context, record []byte, age time.Duration) error {
+	answer, err := l.eval(context.WithoutCancel(ctx), writeScript, l.owner, l.grant, record, age.Milliseconds())
+	l.uncertain = isTransient(err)
 	switch {
 	case err != nil:
 		return err
@@ -157,16 +148,28 @@ func (l *lease) finish(ctx context.Context, record []byte, age time.Duration) er
 	return nil
 }
 
-// end gives the lease back, unless that is settled, and stops prolonging it.
+// end stops prolonging the lease, and gives it back, unless a write is on its way
+// that others must not come before.
 func (l *lease) end() {
 	close(l.stop)
-	if !l.settled {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), attemptTimeout)
-		_, _ = l.eval(ctx, releaseScript, l.owner) // or it ends by itself
-		cancel()
-	}
 	<-l.done
 	l.lose(nil)
+	if !l.uncertain {
+		l.release(attemptTimeout)
+	}
+}
+
+// release gives the lease back, if the server answers in that time. Otherwise it
+// ends by itself.
+func (l *lease) release(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
+		_, err := l.eval(ctx, releaseScript, l.owner)
+		if !isTransient(err) || pause(ctx, wait) != nil {
+			return
+		}
+	}
 }
 
 // eval runs a script on the record and its lease, within attemptTimeout.

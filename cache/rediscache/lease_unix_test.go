@@ -13,7 +13,7 @@ import (
 )
 
 // short are Options with a lease that tests can wait out.
-var short = rediscache.Options{AllowPlaintext: true, Lease: 2 * time.Second}
+var short = rediscache.Options{AllowPlaintext: true, Lease: 3 * time.Second}
 
 // The lease is renewed for as long as the function runs.
 func TestLeaseIsRenewed(t *testing.T) {

@@ -56,11 +56,11 @@ redis.call('HDEL', KEYS[2], 'seen')
 redis.call('PEXPIRE', KEYS[2], ARGV[3] + 3600000)
 return 1`
 
-// finishScript writes the record and gives the lease back. ARGV: owner, grant,
-// the record, which is empty to delete it, its lifetime in milliseconds. It
-// answers 0 where the lease is lost, unless the record is there: then it was an
-// earlier run that wrote it.
-const finishScript = `
+// writeScript writes the record, and leaves the lease as it is: an answer may get
+// lost. ARGV: owner, grant, the record, which is empty to delete it, its lifetime
+// in milliseconds. It answers 0 where the lease is lost, unless the record is
+// there: then it was an earlier run that wrote it.
+const writeScript = `
 local lease = redis.call('HMGET', KEYS[2], 'owner', 'grant')
 if lease[1] == ARGV[1] and lease[2] == ARGV[2] then
 	if ARGV[3] == '' then
@@ -68,7 +68,6 @@ if lease[1] == ARGV[1] and lease[2] == ARGV[2] then
 	else
 		redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 	end
-	redis.call('DEL', KEYS[2])
 	return 1
 end
 if (redis.call('GET', KEYS[1]) or '') == ARGV[3] then

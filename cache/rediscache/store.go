@@ -205,7 +205,8 @@ func (s *Store) Update(ctx context.Context, key string, fn func(ctx context.Cont
 }
 
 // save writes the record that an update function made, until it succeeds or ctx
-// ends, but at least once: it may be one that can't be made again.
+// ends, but for attemptTimeout at least: it may be one that can't be made again,
+// and an answer may get lost.
 func (s *Store) save(ctx context.Context, l *lease, value []byte, age time.Duration) error {
 	switch {
 	case len(value) > cache.MaxRecordBytes:
@@ -213,12 +214,14 @@ func (s *Store) save(ctx context.Context, l *lease, value []byte, age time.Durat
 	case len(value) > 0 && !s.options.AllowPlaintext && !cache.IsSealed(value):
 		return fmt.Errorf("%w: %w", cache.ErrNotWritten, ErrPlaintext)
 	}
+	least, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+	defer cancel()
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
-		err := l.finish(ctx, value, age)
+		err := l.write(ctx, value, age)
 		if err == nil || errors.Is(err, cache.ErrLost) {
 			return err
 		}
-		if !isTransient(err) || pause(ctx, wait) != nil {
+		if !isTransient(err) || pause(ctx, wait) != nil && pause(least, wait) != nil {
 			return fmt.Errorf("%w: %w", cache.ErrNotWritten, err)
 		}
 	}
