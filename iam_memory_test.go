@@ -163,7 +163,9 @@ type readsCounted struct {
 }
 
 func (s *readsCounted) Get(ctx context.Context, key string) ([]byte, error) {
-	s.reads.Add(1)
+	if strings.HasPrefix(key, "awsoidc-identity-") {
+		s.reads.Add(1)
+	}
 	return s.anyIdentity.Get(ctx, key)
 }
 
