@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,31 +92,43 @@ const (
 
 // NewLimiter returns a Limiter for one of so many replicas that share the
 // quotas; below 1 means 1. Each budget is a token bucket that holds half a
-// second's worth. A throttle halves it, at most once a second; it is regained
-// in a minute. Where the service says when to come back, nothing is sent before,
-// for 5 minutes at most.
+// second's worth. A throttle empties it and halves the rate, at most once a
+// second, also for those who wait already; it is regained in a minute. Where the
+// service says when to come back, nothing is sent before, for 5 minutes at most.
 func NewLimiter(rates Rates, replicas int) Limiter {
 	l := &limiter{buckets: map[Budget]*bucket{}}
 	for _, budget := range []Budget{BudgetExchange, BudgetRefresh, BudgetSTS, BudgetPortal} {
 		full := rates.Of(budget) / float64(max(replicas, 1))
-		l.buckets[budget] = &bucket{full: full, limit: full, tokens: rate.NewLimiter(rate.Limit(full), max(1, int(full/2)))}
+		burst := max(1, int(full/2))
+		l.buckets[budget] = &bucket{full: full, burst: burst, limit: full, tokens: rate.NewLimiter(rate.Limit(full), burst)}
 	}
 	return l
 }
 
 type limiter struct{ buckets map[Budget]*bucket }
 
-// A bucket is one budget.
+// A bucket is one budget. Its tokens are told no time before notBefore: they
+// are made and given from then on.
 type bucket struct {
-	full float64 // the rate without throttles
+	full  float64 // the rate without throttles
+	burst int
 
 	mu        sync.Mutex // guards the rest
 	tokens    *rate.Limiter
 	limit     float64   // the rate now
 	changed   time.Time // when limit was set last
 	throttled time.Time // when it was halved last
-	waiting   int       // callers in the foreground
+	waiting   []*waiter // in the foreground, the first first
 	notBefore time.Time // what the service asked for
+}
+
+// A waiter has a token of later. Guarded by bucket.mu.
+type waiter struct {
+	since   time.Time
+	token   *rate.Reservation
+	at      time.Time     // the token's
+	refused bool          // it has none any more; there may be one at that time
+	changed chan struct{} // holds one where that is news
 }
 
 // Wait implements Limiter.
@@ -124,65 +137,100 @@ func (l *limiter) Wait(ctx context.Context, budget Budget, prefetch bool) error 
 	if b == nil {
 		return nil
 	}
-	delay, reservation := b.reserve(prefetch)
-	if reservation == nil {
-		return &LimitError{Budget: budget, RetryAt: time.Now().Add(delay)}
+	w := b.enter(prefetch)
+	for {
+		delay, refused := b.left(w)
+		switch {
+		case refused:
+			return &LimitError{Budget: budget, RetryAt: time.Now().Add(delay)}
+		case delay <= 0:
+			return nil
+		}
+		if err := pauseUnless(ctx, delay, w.changed); err != nil {
+			b.giveBack(w)
+			return err
+		}
 	}
-	if delay == 0 {
-		return nil
-	}
-	defer b.done()
-	if err := pause(ctx, delay); err != nil {
-		reservation.Cancel()
-		return err
-	}
-	return nil
 }
 
-// reserve takes a token, of now or of later. Without one, it returns when to
-// ask again.
-func (b *bucket) reserve(prefetch bool) (time.Duration, *rate.Reservation) {
+// enter takes a token, of now or of later, for whom it returns.
+func (b *bucket) enter(prefetch bool) *waiter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	b.regain(now)
+	w := &waiter{since: now}
 	if prefetch {
 		// It leaves half of the bucket to those who wait for what they ask.
-		if free := b.tokens.TokensAt(now); b.waiting > 0 || now.Before(b.notBefore) || free < 1 || free < float64(b.tokens.Burst())/2 {
-			return time.Second + rand.N(maxLimitWait), nil
+		if free := b.tokens.TokensAt(b.from(now)); len(b.waiting) > 0 || now.Before(b.notBefore) || free < 1 || free < float64(b.burst)/2 {
+			w.refused, w.at = true, b.from(now).Add(time.Second+rand.N(maxLimitWait))
+			return w
 		}
 	}
-	r := b.tokens.ReserveN(now, 1)
-	delay := max(r.DelayFrom(now), b.notBefore.Sub(now))
-	if delay > maxLimitWait {
-		r.CancelAt(now)
-		return delay, nil
+	if b.book(w, now); !w.refused && w.at.After(now) {
+		w.changed = make(chan struct{}, 1)
+		b.waiting = append(b.waiting, w)
 	}
-	if delay > 0 {
-		b.waiting++
-	}
-	return delay, r
+	return w
 }
 
-func (b *bucket) done() {
+// from returns now, or the time from which tokens are given, if that is later.
+func (b *bucket) from(now time.Time) time.Time {
+	if now.Before(b.notBefore) {
+		return b.notBefore
+	}
+	return now
+}
+
+// book gives w the next token, if that does not come too late. b.mu must be
+// held.
+func (b *bucket) book(w *waiter, now time.Time) {
+	from := b.from(now)
+	w.token = b.tokens.ReserveN(from, 1)
+	w.at = from.Add(w.token.DelayFrom(from))
+	if w.refused = w.at.Sub(w.since) > maxLimitWait; w.refused {
+		w.token.CancelAt(from)
+	}
+}
+
+// left returns how long w has to wait, or that it is refused, and when there
+// may be room. Who need not wait any more is out of the queue.
+func (b *bucket) left(w *waiter) (delay time.Duration, refused bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting--
+	delay = time.Until(w.at)
+	if delay <= 0 {
+		b.leave(w)
+	}
+	return delay, w.refused
+}
+
+func (b *bucket) giveBack(w *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !w.refused {
+		w.token.CancelAt(b.from(time.Now()))
+	}
+	b.leave(w)
+}
+
+// leave takes w out of the queue. b.mu must be held.
+func (b *bucket) leave(w *waiter) {
+	if i := slices.Index(b.waiting, w); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+	}
 }
 
 // regain raises the rate for the time since it was set. b.mu must be held.
 func (b *bucket) regain(now time.Time) {
 	if b.limit < b.full {
-		b.setLimit(now, min(b.full, b.limit+b.full*now.Sub(b.changed).Seconds()/regainTime.Seconds()))
+		b.limit, b.changed = min(b.full, b.limit+b.full*now.Sub(b.changed).Seconds()/regainTime.Seconds()), now
+		b.tokens.SetLimitAt(b.from(now), rate.Limit(b.limit))
 	}
 }
 
-func (b *bucket) setLimit(now time.Time, limit float64) {
-	b.limit, b.changed = limit, now
-	b.tokens.SetLimitAt(now, rate.Limit(limit))
-}
-
-// Throttled implements Limiter.
+// Throttled implements Limiter. Those who wait keep their order, and get tokens
+// of what is left of the budget.
 func (l *limiter) Throttled(budget Budget, retryAfter time.Duration) {
 	b := l.buckets[budget]
 	if b == nil {
@@ -191,15 +239,31 @@ func (l *limiter) Throttled(budget Budget, retryAfter time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	if until := now.Add(min(retryAfter, maxRetryAfter)); until.After(b.notBefore) {
+	until := now.Add(min(retryAfter, maxRetryAfter))
+	first := now.Sub(b.throttled) >= time.Second // many requests under way meet one throttle
+	if !first && !until.After(b.notBefore) {
+		return
+	}
+	if until.After(b.notBefore) {
 		b.notBefore = until
 	}
-	if now.Sub(b.throttled) < time.Second {
-		return // many requests under way meet one throttle
+	if first {
+		b.regain(now)
+		b.limit, b.changed, b.throttled = max(b.full*leastShare, b.limit/2), now, now
 	}
-	b.throttled = now
-	b.regain(now)
-	b.setLimit(now, max(b.full*leastShare, b.limit/2))
+	b.tokens = rate.NewLimiter(rate.Limit(b.limit), b.burst)
+	b.tokens.ReserveN(b.from(now), b.burst) // and none is left
+	waiting := b.waiting
+	b.waiting = nil
+	for _, w := range waiting {
+		if b.book(w, now); !w.refused {
+			b.waiting = append(b.waiting, w)
+		}
+		select {
+		case w.changed <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // errNotAdmitted is wrapped by the errors of requests that were not sent.

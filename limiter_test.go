@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +138,85 @@ func TestLimiterWaitsAreBounded(t *testing.T) {
 		all.Wait()
 		if passed != 11 || refused != 89 {
 			t.Errorf("%d passed and %d were refused, want 11 and 89", passed, refused)
+		}
+	})
+}
+
+// A throttle is also for those who wait already: they keep their order, get
+// tokens at half the rate from when the service wants to be asked, and are told
+// at once if that is too late.
+func TestLimiterThrottledWhileManyWait(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		const rate, after = 80, 5 * time.Second
+		l := awsoidc.NewLimiter(awsoidc.Rates{Refresh: rate}, 1)
+		sentIn(l, awsoidc.BudgetRefresh, time.Second) // empties the bucket
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		var order []int
+		perSecond := map[time.Duration]int{}
+		refused := 0
+		var began time.Time
+		ask := func(n int) {
+			all.Go(func() {
+				err := l.Wait(t.Context(), awsoidc.BudgetRefresh, false)
+				took := time.Since(began)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					order = append(order, n)
+					perSecond[took/time.Second]++
+					return
+				}
+				refused++
+				if took > 0 {
+					t.Errorf("refused after %v: %v", took, err)
+				}
+			})
+			synctest.Wait()
+		}
+		began = time.Now()
+		for n := range 300 {
+			ask(n)
+		}
+		l.Throttled(awsoidc.BudgetRefresh, after)
+		synctest.Wait()
+		if refused < 90 || refused > 110 {
+			t.Errorf("%d were refused, want those 100 for whom there is no token within 10 s", refused)
+		}
+		all.Wait()
+		if !slices.IsSorted(order) || len(order)+refused != 300 {
+			t.Errorf("%d passed, in the order %v", len(order), order)
+		}
+		for second, n := range perSecond {
+			if second < after/time.Second || n > rate/2 {
+				t.Errorf("%d requests in second %d; the service throttled, and wants none before second %d", n, second, after/time.Second)
+			}
+		}
+	})
+}
+
+// After the time that the service asked for, requests come at their rate too,
+// and not all at once.
+func TestLimiterAfterRetryAfter(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		l := awsoidc.NewLimiter(awsoidc.Rates{Refresh: 80}, 1)
+		l.Throttled(awsoidc.BudgetRefresh, 5*time.Second)
+		var all sync.WaitGroup
+		var atOnce atomic.Int32
+		for range 150 {
+			all.Go(func() {
+				began := time.Now()
+				if err := l.Wait(t.Context(), awsoidc.BudgetRefresh, false); err != nil {
+					t.Error(err)
+				}
+				if time.Since(began) < 5100*time.Millisecond {
+					atOnce.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := atOnce.Load(); n > 40 {
+			t.Errorf("%d requests were sent within a tenth of a second", n)
 		}
 	})
 }

@@ -66,7 +66,10 @@ func isType(err error, types ...string) bool {
 }
 
 // pause waits for d, or fails at once if ctx ends before.
-func pause(ctx context.Context, d time.Duration) error {
+func pause(ctx context.Context, d time.Duration) error { return pauseUnless(ctx, d, nil) }
+
+// pauseUnless is pause that ends when something comes from the channel.
+func pauseUnless(ctx context.Context, d time.Duration, end <-chan struct{}) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
 		return context.DeadlineExceeded
 	}
@@ -74,6 +77,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return nil
+	case <-end:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
