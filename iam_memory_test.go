@@ -96,6 +96,64 @@ func TestWhatIsEvictedFirst(t *testing.T) {
 	})
 }
 
+// Where bytes are short and not places, refresh tokens stay as well: those
+// without are left an eighth of the identities that there are.
+func TestJunkDoesNotEvictRefreshTokensForTheirBytes(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
+			c.MaxBytes = 40_000
+			c.Limiter = awsoidc.NewLimiter(awsoidc.Rates{Exchange: 1e6}, 1)
+		})
+		for n := range 12 {
+			s := awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(n)}
+			accessToken(t, ex.Identity(s, fresh(s)))
+		}
+		if bytes := ex.Stats().Bytes; bytes > 35_000 {
+			t.Fatalf("12 identities take %d bytes: the test shows nothing", bytes)
+		}
+		srv.JWTBearerRefreshTokens = false
+		for n := range 100 {
+			s := awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint("without", n)}
+			accessToken(t, ex.Identity(s, fresh(s)))
+		}
+		if bytes := ex.Stats().Bytes; bytes > 40_000 {
+			t.Errorf("%d bytes, want at most 40,000", bytes)
+		}
+		time.Sleep(2 * time.Hour)
+		for n := range 12 {
+			accessToken(t, ex.Identity(awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(n)}, awsoidc.Assertion{}))
+		}
+	})
+}
+
+// One identity whose role is being assumed does not keep others from being
+// evicted for their bytes.
+func TestBytesAreBoundedWhileARoleIsAssumed(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		const most = 20_000
+		srv := idctest.New()
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
+			c.MaxBytes = most
+			c.Limiter = awsoidc.NewLimiter(awsoidc.Rates{Exchange: 1e6}, 1)
+		})
+		srv.Inject(idctest.AssumeRole, idctest.Fault{Hang: true, Times: idctest.Always})
+		role := ex.Identity(jane, fresh(jane)).Credentials(awsoidc.Role{ARN: accessRole})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := role.Retrieve(ctx); err == nil { // goes on
+			t.Fatal("the role was assumed")
+		}
+		for _, s := range someSubjects(100) {
+			accessToken(t, ex.Identity(s, fresh(s)))
+		}
+		if bytes := ex.Stats().Bytes; bytes > most {
+			t.Errorf("%d bytes, want at most %d", bytes, most)
+		}
+	})
+}
+
 // An identity takes about 230 bytes beside its secrets.
 func TestMemoryOfAnIdentity(t *testing.T) {
 	const n, most = 20_000, 250

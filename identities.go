@@ -130,6 +130,7 @@ func (s *identities) count(e *entry) {
 // evict makes room. Where too many are busy, that has to wait: there are no
 // more of those than callers. s.mu must be held.
 func (s *identities) evict() {
+	busy := 0 // found among those with credentials
 	for tries := 0; tries < evictionTries; tries++ {
 		tooMany := s.index.len > s.max
 		if !tooMany && s.bytes <= s.maxBytes {
@@ -137,15 +138,20 @@ func (s *identities) evict() {
 		}
 		e, dropRoles := s.plain.oldest, false
 		switch {
-		case !tooMany && s.withRoles.Len() > 0:
+		case !tooMany && busy < min(2*s.withRoles.Len(), evictionTries/2): // twice round: the first time takes the marks
 			e, _, dropRoles = s.withRoles.GetOldest()
-		case s.precious.len > 0 && s.plain.len <= s.max/plainShare:
+		case s.precious.len > 0 && s.plain.len <= min(s.max, s.index.len)/plainShare:
 			e = s.precious.oldest
 		}
 		switch {
 		case e == nil:
 			return
-		case e.busy(), tries < evictionTries/2 && e.marked.CompareAndSwap(true, false):
+		case e.busy():
+			if dropRoles {
+				busy++
+			}
+			s.touch(e)
+		case tries < evictionTries/2 && e.marked.CompareAndSwap(true, false):
 			s.touch(e)
 		case dropRoles:
 			e.roles.Store(nil)
