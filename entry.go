@@ -77,10 +77,13 @@ func (e *entry) clear() {
 	}
 }
 
+// leastSize is what an entry takes beside its ID and its secrets, about.
+const leastSize = 250
+
 // size returns about how many bytes the entry takes, its secrets included.
 func (e *entry) size() int64 {
-	const fixed, perRole = 250, 600
-	n := fixed + len(e.id)
+	const perRole = 600
+	n := leastSize + len(e.id)
 	if l := e.tokens.current.Load(); l != nil {
 		n += len(l.value.secrets)
 	}

@@ -33,7 +33,8 @@ type identities struct {
 
 func (s *identities) init(cfg *ExchangerConfig, rules *rules, retired *retiredSet) {
 	s.max, s.maxBytes, s.stored = cfg.MaxIdentities, cfg.MaxBytes, cfg.Store != nil
-	s.rules, s.retired, s.index = rules, retired, newIndex()
+	s.rules, s.retired = rules, retired
+	s.index = newIndex(int(min(int64(s.max), s.maxBytes/leastSize)))
 	s.withRoles, _ = simplelru.NewLRU[*entry, struct{}](math.MaxInt, nil) // evict does it
 }
 

@@ -2,26 +2,37 @@ package awsoidc
 
 import (
 	"hash/maphash"
+	"math/bits"
 	"sync/atomic"
 )
 
 // An index finds the entry of a subject. Entries with the same slot are chained
 // through their field next, which takes less memory than a map beside them.
 //
-// find takes no lock, and may miss an entry while the index is changed: who
-// misses one looks again under the lock that guards changes.
+// find takes no lock. There are as many slots from the beginning as there may be
+// entries: to move a million of them when they have become too many takes
+// seconds, in which nobody would find those that have not been moved yet.
 type index struct {
 	seed  maphash.Seed
 	slots atomic.Pointer[[]atomic.Pointer[entry]] // a power of two
 	len   int
 }
 
-const firstSlots = 256
+// maxSlots bounds the memory of an index that nothing else bounds. Chains are
+// longer beyond it.
+const maxSlots = 1 << 22
 
-func newIndex() *index {
+// newIndex returns an index for so many entries, about, and more.
+func newIndex(most int) *index {
 	x := &index{seed: maphash.MakeSeed()}
-	x.clear()
+	x.reset(1 << bits.Len(uint(min(max(most, 1), maxSlots)-1)))
 	return x
+}
+
+func (x *index) reset(n int) {
+	slots := make([]atomic.Pointer[entry], n)
+	x.slots.Store(&slots)
+	x.len = 0
 }
 
 // find returns the entry of a subject, or nil.
@@ -45,20 +56,14 @@ func (x *index) slot(s Subject) *atomic.Pointer[entry] {
 
 // add puts in e, whose subject must not have an entry.
 func (x *index) add(e *entry) {
-	if x.len++; x.len > len(*x.slots.Load()) {
-		x.grow()
-	}
-	x.link(e)
-}
-
-func (x *index) link(e *entry) {
+	x.len++
 	slot := x.slot(e.subject())
 	e.next.Store(slot.Load())
 	slot.Store(e)
 }
 
 // remove takes out e, which must be there. A find that is at e goes on from
-// there.
+// there, to those that were added before it.
 func (x *index) remove(e *entry) {
 	x.len--
 	at := x.slot(e.subject())
@@ -68,25 +73,5 @@ func (x *index) remove(e *entry) {
 	at.Store(e.next.Load())
 }
 
-// grow doubles the slots. A find that is on its way in a chain may end up in
-// another: it comes to an end there, since each entry is linked to those that
-// moved before it.
-func (x *index) grow() {
-	old := *x.slots.Load()
-	slots := make([]atomic.Pointer[entry], 2*len(old))
-	x.slots.Store(&slots)
-	for i := range old {
-		for e := old[i].Load(); e != nil; {
-			next := e.next.Load()
-			x.link(e)
-			e = next
-		}
-	}
-}
-
-// clear takes out all.
-func (x *index) clear() {
-	slots := make([]atomic.Pointer[entry], firstSlots)
-	x.slots.Store(&slots)
-	x.len = 0
-}
+// clear takes out all, for good: it leaves one slot.
+func (x *index) clear() { x.reset(1) }
