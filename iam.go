@@ -403,6 +403,9 @@ func (i Identity) acquire() (_ *entry, release func(), err error) {
 	if err := i.subject.check(); err != nil {
 		return nil, nil, err
 	}
+	if i.exchanger.rules.over() { // nobody would take out what is put in
+		return nil, nil, ErrClosed
+	}
 	all := &i.exchanger.identities
 	entry := all.acquire(i.subject)
 	return entry, func() { all.release(entry) }, nil

@@ -64,6 +64,9 @@ func TestCloseExchanger(t *testing.T) {
 			if _, err := user.Credentials(awsoidc.Role{ARN: accessRole}).Retrieve(t.Context()); !errors.Is(err, awsoidc.ErrClosed) {
 				t.Errorf("after Close: %v, want ErrClosed", err)
 			}
+			if n := ex.Stats().Identities; n != 0 {
+				t.Errorf("%d identities are held after Close", n)
+			}
 		})
 	}
 }

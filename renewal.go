@@ -95,6 +95,13 @@ func (r *rules) close() {
 	r.calls.Wait()
 }
 
+// over reports whether close was called.
+func (r *rules) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
 // trouble is what a renewal knows of renews that failed. It is immutable.
 type trouble struct {
 	failures int // in a row
