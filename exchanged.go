@@ -47,11 +47,15 @@ func issued(out *wire.CreateTokenWithIAMOutput, sentAt time.Time, n uint32) *exc
 	}).exchanged(n)
 }
 
+// maxRenewals is what a stored record may count at the most: far more than there
+// are, so that nobody's count wraps.
+const maxRenewals = math.MaxUint32 / 2
+
 func (i *issuance) exchanged(n uint32) *exchanged {
 	return &exchanged{
 		secrets: i.accessToken + i.refreshToken + i.idToken + i.identityContext,
 		lengths: [3]uint16{uint16(len(i.accessToken)), uint16(len(i.refreshToken)), uint16(len(i.idToken))},
-		n:       n,
+		n:       min(n, maxRenewals),
 		seconds: uint32(i.lifetime / time.Second),
 		issued:  i.at.UnixNano(),
 		kind:    unique.Make(i.kind),
@@ -182,7 +186,7 @@ func decodeIdentity(raw []byte, key string) (record identityRecord) {
 	record.spent, record.forgotten = s.Spent, s.Forgotten
 	lifetime := s.ExpiresAt.Sub(s.IssuedAt)
 	inRange := time.Unix(0, s.IssuedAt.UnixNano()).Equal(s.IssuedAt)
-	if !isToken(s.AccessToken) || !inRange || lifetime < time.Second || lifetime > wire.MaxExpiresIn || s.N > math.MaxUint32/2 {
+	if !isToken(s.AccessToken) || !inRange || lifetime < time.Second || lifetime > wire.MaxExpiresIn || s.N > maxRenewals {
 		return record
 	}
 	for _, secret := range []*string{&s.RefreshToken, &s.IDToken, &s.IdentityContext} {

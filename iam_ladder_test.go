@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -451,6 +452,36 @@ func TestSwappedRecords(t *testing.T) {
 }
 
 // TestStoredIdentitiesOfOldTimes reads records that can't be used.
+// A record that counts as many renewals as one may, by whomever it was written,
+// is not lost with the next.
+func TestIdentityRecordOfTooManyRenewals(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		store := &keys{Store: newLRU(t)}
+		stored := func(c *awsoidc.ExchangerConfig) { c.Store = store }
+		accessToken(t, newExchanger(t, srv, stored).Identity(jane, fresh(jane)))
+		err := store.Update(t.Context(), store.seen[0], func(_ context.Context, old []byte) ([]byte, error) {
+			var record map[string]any
+			if err := json.Unmarshal(old, &record); err != nil {
+				return nil, err
+			}
+			record["n"] = math.MaxUint32 / 2
+			return json.Marshal(record)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			accessToken(t, newExchanger(t, srv, stored).Identity(jane, awsoidc.Assertion{}))
+			time.Sleep(2 * time.Hour)
+		}
+		if n := iamRefreshes(srv); n != 2 {
+			t.Errorf("%d refreshes, want 2", n)
+		}
+	})
+}
+
 func TestUnusableIdentityRecords(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
