@@ -278,7 +278,8 @@ func (i Identity) admit(ctx context.Context, ev Event, budget Budget, prefetch b
 		return nil
 	}
 	e.counters.limited.Add(1)
-	f := &failure{kind: ErrThrottled, own: prefetch, cause: fmt.Errorf("%w: %w", errNotAdmitted, err), advice: "try again later"}
+	f := &failure{kind: ErrThrottled, own: prefetch, cause: fmt.Errorf("%w: %w", errNotAdmitted, err), advice: "try again later",
+		retry: e.rules.now().time().Add(throttlePeriod)}
 	if limit, ok := errors.AsType[*LimitError](err); ok {
 		f.retry, f.advice = limit.RetryAt, "try again then, or spread the work"
 	}

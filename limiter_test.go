@@ -274,6 +274,22 @@ func TestExchangerPastItsBudget(t *testing.T) {
 	})
 }
 
+// Whatever a Limiter says, who is not let pass is told when to come back.
+func TestThrottledHasATime(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		ex := newExchanger(t, idctest.New(), func(c *awsoidc.ExchangerConfig) { c.Limiter = outOfTime{} })
+		_, err := ex.Identity(jane, fresh(jane)).Token()
+		if at, ok := awsoidc.RetryAt(err); !errors.Is(err, awsoidc.ErrThrottled) || !ok || !at.After(time.Now()) {
+			t.Errorf("%v: to be tried again at %v, want ErrThrottled and a time to come", err, at)
+		}
+	})
+}
+
+// outOfTime is a Limiter whose callers have less time than it needs.
+type outOfTime struct{ awsoidc.Limiter }
+
+func (outOfTime) Wait(context.Context, awsoidc.Budget, bool) error { return context.DeadlineExceeded }
+
 type refusal struct{ refuse, prefetch bool }
 
 func (r *refusal) Wait(_ context.Context, b awsoidc.Budget, prefetch bool) error {
