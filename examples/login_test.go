@@ -78,6 +78,24 @@ func TestLoginOfSessionThatTheServiceEnded(t *testing.T) {
 	m.run("token", "-profile", "dev").ok()
 }
 
+// TestLoginOfSessionThatEndedElsewhere has a token that is still valid, of a
+// session that nobody knows any more: what accounts advises must work.
+func TestLoginOfSessionThatEndedElsewhere(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.idc.RevokeSessions()
+	m.idc.ApproveAfter(0)
+	m.run("accounts", "-profile", "dev").failed("login -profile dev")
+	m.page(m.run("login", "-profile", "dev", "-no-browser").ok().stdout)
+	m.run("accounts", "-profile", "dev").ok()
+
+	// A portal that is away says nothing of the session.
+	m.idc.Inject(idctest.ListAccounts, idctest.Fault{Hang: true, Times: idctest.Always})
+	if r := m.run("login", "-profile", "dev").ok(); !strings.HasPrefix(r.stderr, "Signed in already") {
+		t.Errorf("without the portal: wrote %q", r.stderr)
+	}
+}
+
 func TestLoginDeviceGivesNoReason(t *testing.T) {
 	m := newMachine(t)
 	m.idc.ApproveAfter(0)

@@ -78,13 +78,36 @@ func login(ctx context.Context, o options) (err error) {
 	if !o.force {
 		token, err := src.TokenContext(ctx) // refreshes the session where it is due
 		switch {
-		case err == nil && o.hasScopes(token):
+		case err == nil && o.hasScopes(token) && !o.isOver(ctx, src, token):
 			return signedIn(src, token)
 		case err != nil && !errors.Is(err, awsoidc.ErrLoginRequired):
 			return inTrouble(ctx, err)
 		}
 	}
 	return src.Login(ctx)
+}
+
+// isOver reports whether the portal says that the session has ended, as when the
+// person has signed out elsewhere: nobody sees that in a token. It answers for
+// sessions that may ask the portal; one that does not answer is not waited for.
+func (o options) isOver(ctx context.Context, src *awsoidc.TokenSource, token *oauth2.Token) bool {
+	const portal = "sso:account:access"
+	scope, _ := token.Extra("scope").(string)
+	scopes := strings.Fields(scope)
+	if scope == "" { // the session is another tool's
+		if p, err := profile.Load(ctx, o.Options); err == nil {
+			scopes = p.Scopes
+		}
+	}
+	if len(scopes) > 0 && !slices.Contains(scopes, portal) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	for _, err := range src.Accounts(ctx) {
+		return errors.Is(err, awsoidc.ErrLoginRequired)
+	}
+	return false
 }
 
 // signedIn says that there is nothing to do. A session that was refreshed and
