@@ -11,7 +11,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sso"
 
-	"github.com/awsoidc/awsoidc/cache"
 	"github.com/awsoidc/awsoidc/wire"
 )
 
@@ -52,22 +51,20 @@ func (s *TokenSource) Logout(ctx context.Context) error {
 // removeSession removes the session's record, and returns the session that is
 // to be ended, nil where there is none, whether or not it could be removed.
 func (s *TokenSource) removeSession(ctx context.Context) (ended *session, _ error) {
-	var readOnly error
 	err := s.update(ctx, func(ctx context.Context, old []byte) ([]byte, error) {
 		stored, _, corrupt := s.find(ctx, old)
 		ended = stored
 		if l := s.superseding(stored, corrupt); l != nil {
 			ended = l.value // it was never saved
 		}
-		readOnly = cache.NotWritable(ctx)
 		s.forgetSession()
 		if stored == nil && !corrupt {
 			return nil, errUnchanged // of another configuration, or none
 		}
 		return nil, nil
 	})
-	if err != nil && !errors.Is(err, errUnchanged) || readOnly != nil {
-		return ended, &failure{what: "the session's record could not be removed", cause: cmp.Or(readOnly, err), advice: "remove " + s.place() + " yourself"}
+	if err != nil && !errors.Is(err, errUnchanged) { // a full disk, where nothing can be written, is no reason
+		return ended, &failure{what: "the session's record could not be removed", cause: err, advice: "remove " + s.place() + " yourself"}
 	}
 	return ended, nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +114,23 @@ func TestRefreshDoesNotUndoLogout(t *testing.T) {
 		time.Sleep(time.Minute)
 		if _, err := src.Bearer(t.Context()); !errors.Is(err, awsoidc.ErrLoginRequired) {
 			t.Errorf("after Logout Bearer says %v", err)
+		}
+	})
+}
+
+// TestLogoutOnAFullDisk has a store that can take no new record: removing one
+// takes none.
+func TestLogoutOnAFullDisk(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		store := &brokenStore{Store: newLRU(t)}
+		src := signedIn(t, srv, withStore(store))
+		store.reserve = syscall.ENOSPC
+		if err := src.Logout(t.Context()); err != nil {
+			t.Errorf("Logout: %v", err)
+		}
+		if _, err := newSource(t, srv, withStore(store)).Bearer(t.Context()); !errors.Is(err, awsoidc.ErrLoginRequired) {
+			t.Errorf("afterwards Bearer says %v", err)
 		}
 	})
 }
