@@ -56,7 +56,7 @@ func (s *sections) findSession(name string) (*section, error) {
 func (s *sections) absent(what, advice string) error {
 	err := badConfig("%s in %s; %s", what, s.files(), advice)
 	if len(s.missing) == len(s.config) && len(s.byName) == 0 {
-		err = badConfig(`%s, as %s does not exist: run "aws configure sso" to write it, or set AWS_CONFIG_FILE`, what, s.files())
+		err = badConfig(`%s, as %s does not exist: run "aws configure sso" to write it, or set AWS_CONFIG_FILE`, strings.TrimSuffix(what, ","), s.files())
 	}
 	err.kind = ErrNoProfile
 	return err

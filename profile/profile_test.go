@@ -150,6 +150,10 @@ func TestLoadErrors(t *testing.T) {
 			want: `profile: there is no profile "production", which AWS_PROFILE or AWS_DEFAULT_PROFILE names, in HOME/.aws/config; it has "chain", "default", "dev", "keys", "legacy" and 1 more`,
 		},
 		{
+			name: "name from the environment without a file", env: map[string]string{"AWS_PROFILE": "production", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none"}, kind: profile.ErrNoProfile,
+			want: `profile: there is no profile "production", which AWS_PROFILE or AWS_DEFAULT_PROFILE names, as none does not exist: run "aws configure sso" to write it, or set AWS_CONFIG_FILE`,
+		},
+		{
 			name: "no profiles", config: "[sso-session corp]\n", kind: profile.ErrNoProfile,
 			want: `profile: there is no profile "default" in HOME/.aws/config; it has no profiles: run "aws configure sso" to add one`,
 		},
