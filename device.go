@@ -18,6 +18,8 @@ const (
 	// maxPollRetryAfter bounds how far a poll obeys Retry-After: a person waits,
 	// and the code runs out.
 	maxPollRetryAfter = time.Minute
+	// pollGrace is how long a poll goes on after everybody gave the sign-in up.
+	pollGrace = time.Second
 )
 
 // signInByDevice signs a person in by the device authorization grant (RFC
@@ -116,11 +118,14 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 	}
 }
 
-// poll asks once for the token. A poll that was sent is not abandoned, because
-// its answer may be the token.
+// poll asks once for the token. A poll that was sent is not abandoned at once,
+// because its answer may be the token. But the person who gives up must not wait
+// for a service that does not answer.
 func (s *TokenSource) poll(ctx context.Context, reg *registration, deviceCode wire.Secret) (*session, error) {
+	givenUp := ctx
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
+	defer context.AfterFunc(givenUp, func() { time.AfterFunc(pollGrace, cancel) })()
 	sentAt := s.rules.now().time()
 	answer, err := s.wire.CreateToken(ctx, &wire.CreateTokenInput{
 		ClientID:     reg.clientID,

@@ -94,6 +94,11 @@ func TestLoginOutcomes(t *testing.T) {
 			want:   awsoidc.ErrCodeExpired, advice: "within the time shown",
 		},
 		{
+			name: "a page of somebody else's", op: idctest.StartDeviceAuthorization, person: leave,
+			faults: []idctest.Fault{{Body: []byte("<html>"), Times: idctest.Always}},
+			advice: "check the endpoint: something else answers there",
+		},
+		{
 			name: "start URL rejected", op: idctest.StartDeviceAuthorization, person: leave,
 			faults: []idctest.Fault{{Type: wire.TypeInvalidRequest, Description: "Invalid start url"}},
 			advice: "check that the start URL " + startURL + " belongs to an Identity Center instance in region us-east-1",
@@ -209,6 +214,25 @@ func TestLoginEndsWithItsLastWaiter(t *testing.T) {
 		}
 		if n := srv.Count(idctest.StartDeviceAuthorization).Requests; n != 1 {
 			t.Errorf("%d sign-ins for two callers", n)
+		}
+	})
+}
+
+// TestGivingUpAtAHungService has the person give up while a poll is under way.
+func TestGivingUpAtAHungService(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.Inject(idctest.CreateTokenDeviceCode, idctest.Fault{Hang: true})
+		src := newSource(t, srv, unattended)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // the poll began after one
+		defer cancel()
+		if err := src.Login(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		begin := time.Now()
+		src.Close()
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("Close took %v", d)
 		}
 	})
 }

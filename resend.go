@@ -43,6 +43,8 @@ func serviceAdvice(err error) string {
 		return "check the network, the region and the endpoint"
 	case e.Reason != "":
 		return "an administrator must look at the AWS KMS key of the Identity Center instance"
+	case errors.Is(err, wire.ErrResponse) && e.StatusCode < 400 && !errors.Is(err, io.ErrUnexpectedEOF):
+		return "check the endpoint: something else answers there, perhaps a proxy"
 	case mayResend(err):
 		return "the service is in trouble, or asked too often: try again later"
 	case errors.Is(err, wire.ErrResponse):
