@@ -20,10 +20,13 @@ import (
 // A WaitingPrompter is a Prompter that tells the person why nothing is asked.
 type WaitingPrompter interface {
 	Prompter
-	// Waiting is called when a sign-in begins to wait for another program that
-	// asks the person already. Who says which, such as "process 4711, since
+	// Waiting is called when a sign-in begins to wait for another one that asks
+	// the person already. Who says whose, such as "process 4711, since
 	// 10:15:00". It must not block.
 	Waiting(session, who string)
+	// Adopted is called when a sign-in ends with the session of another one,
+	// without a Prompt. It must not block.
+	Adopted(session string)
 }
 
 // A turn is the note about the last sign-in. It holds no secret.
@@ -55,13 +58,16 @@ var errAdopted = errors.New("adopted")
 // another has an outcome meanwhile.
 func (s *TokenSource) takeTurn(ctx context.Context, ask func(context.Context) error) error {
 	queued := s.rules.now().time()
+	before, _ := s.readTurn(ctx)
 	stopTelling := s.tellWaiting(ctx)
 	defer stopTelling()
 	ran := false
 	err := s.store.Update(ctx, s.keys.turn, func(ctx context.Context, _ []byte) ([]byte, error) {
 		ran = true
 		stopTelling()
-		if t, ok := s.lastTurn(ctx); ok && t.End.After(queued) {
+		// A note that was there before is of no sign-in that this one waited
+		// for, though a clock that was set back says so.
+		if t, ok := s.lastTurn(ctx); ok && t.End.After(queued) && !t.is(before) {
 			if err := s.shareTurn(ctx, t); err != nil {
 				return nil, err
 			}
@@ -85,7 +91,12 @@ func (s *TokenSource) takeTurn(ctx context.Context, ask func(context.Context) er
 		return nil, err
 	})
 	switch {
-	case errors.Is(err, errUnchanged), errors.Is(err, errAdopted):
+	case errors.Is(err, errAdopted):
+		if p, ok := s.cfg.Prompt.(WaitingPrompter); ok {
+			p.Adopted(s.name())
+		}
+		return nil
+	case errors.Is(err, errUnchanged):
 		return nil
 	case !ran && ctx.Err() == nil && (errors.Is(err, cache.ErrLock) || errors.Is(err, cache.ErrUnsafe)):
 		return ask(ctx) // alone or not: the person is asked twice at worst
@@ -133,8 +144,11 @@ func (s *TokenSource) tellWaiting(ctx context.Context) (stop func()) {
 		if pause(ctx, waitingAfter) != nil {
 			return
 		}
-		if who := s.whoAsks(ctx); who != "" && ctx.Err() == nil {
-			p.Waiting(s.name(), who)
+		// However old the note is, and whatever its process: a program that was
+		// stopped keeps the lock, and in another container the same number is
+		// of another process.
+		if t, ok := s.readTurn(ctx); ok && t.End.IsZero() && ctx.Err() == nil {
+			p.Waiting(s.name(), s.describe(t))
 		}
 	})
 	return cancel
@@ -147,13 +161,35 @@ func (s *TokenSource) whoAsks(ctx context.Context) string {
 	if !ok || !t.End.IsZero() || t.PID == os.Getpid() {
 		return ""
 	}
-	return fmt.Sprintf("process %d, since %s", t.PID, t.Start.Local().Format(time.TimeOnly))
+	return s.describe(t)
+}
+
+// describe says whose sign-in t is.
+func (s *TokenSource) describe(t turn) string {
+	layout := time.TimeOnly
+	if s.rules.now().time().Sub(t.Start).Abs() > 12*time.Hour {
+		layout = time.DateTime
+	}
+	return fmt.Sprintf("process %d, since %s", t.PID, t.Start.Local().Format(layout))
+}
+
+// is reports whether both are the same note.
+func (t turn) is(other turn) bool {
+	return t.PID == other.PID && t.Outcome == other.Outcome && t.Start.Equal(other.Start) && t.End.Equal(other.End)
+}
+
+// readTurn returns the note about the last sign-in, if there is one.
+func (s *TokenSource) readTurn(ctx context.Context) (t turn, ok bool) {
+	raw, err := readWithin(ctx, s.store, s.keys.turnNote)
+	if err != nil || json.Unmarshal(raw, &t) != nil {
+		return turn{}, false
+	}
+	return t, true
 }
 
 // lastTurn returns the note about the last sign-in, if it is to be believed.
 func (s *TokenSource) lastTurn(ctx context.Context) (t turn, ok bool) {
-	raw, err := readWithin(ctx, s.store, s.keys.turnNote)
-	if err != nil || json.Unmarshal(raw, &t) != nil {
+	if t, ok = s.readTurn(ctx); !ok {
 		return turn{}, false
 	}
 	now := s.rules.now().time()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 type panel struct {
 	prompts atomic.Int32
 	waiting atomic.Int32
+	adopted atomic.Int32
 	decide  func(userCode string) error // at once; nil leaves the person thinking
 }
 
@@ -32,6 +34,8 @@ func (p *panel) Prompt(_ context.Context, v awsoidc.Verification) (func(error), 
 }
 
 func (p *panel) Waiting(string, string) { p.waiting.Add(1) }
+
+func (p *panel) Adopted(string) { p.adopted.Add(1) }
 
 // crowd has sources sign in at once, and returns their errors.
 func crowd(t *testing.T, sources []*awsoidc.TokenSource) []error {
@@ -159,9 +163,64 @@ func TestNobodyWaitsForThePerson(t *testing.T) {
 	})
 }
 
+func TestAdoptedSessionIsTold(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		p := &panel{decide: srv.Approve}
+		crowd(t, crowdOf(t, srv, p))
+		if n := p.adopted.Load(); n != 19 {
+			t.Errorf("%d sign-ins said that they took over another's, want 19", n)
+		}
+	})
+}
+
+// TestWaitingForAProgramThatStopped has a sign-in that somebody suspended long
+// ago, in a process that has the same number elsewhere: whoever waits for it has
+// to know.
+func TestWaitingForAProgramThatStopped(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv, store := idctest.New(), &noted{newLRU(t), os.Getpid(), time.Now().Add(-24 * time.Hour)}
+		stopped := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = &panel{} })
+		var all sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		all.Go(func() { stopped.Login(ctx) })
+		synctest.Wait()
+		p := &panel{}
+		waiting := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = p })
+		all.Go(func() { waiting.Login(ctx) })
+		time.Sleep(30 * time.Second)
+		if n := p.waiting.Load(); n != 1 {
+			t.Errorf("the person was told %d times what the sign-in waits for", n)
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
+// TestClockSetBackAfterADenial finds the note of a sign-in that seems to have
+// ended since, though nobody waited for it.
+func TestClockSetBackAfterADenial(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv, store := idctest.New(), newLRU(t)
+		denied := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = &panel{decide: srv.Deny} })
+		if err := denied.Login(t.Context()); !errors.Is(err, awsoidc.ErrAccessDenied) {
+			t.Fatal(err)
+		}
+		p := &panel{decide: srv.Approve}
+		src := newSource(t, srv, withStore(store), func(c *awsoidc.Config) {
+			c.Prompt = p
+			c.Now = func() time.Time { return time.Now().Add(-30 * time.Second) }
+		})
+		if err := src.Login(t.Context()); err != nil || p.prompts.Load() != 1 {
+			t.Errorf("Login: %v, after %d prompts", err, p.prompts.Load())
+		}
+	})
+}
+
 func TestErrorNamesTheSignInUnderWay(t *testing.T) {
 	srv := idctest.New()
-	src := newSource(t, srv, withStore(&noted{newLRU(t), 4711}))
+	src := newSource(t, srv, withStore(&noted{newLRU(t), 4711, time.Now()}))
 	_, err := src.Bearer(t.Context())
 	if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), "process 4711") {
 		t.Errorf("got %v", err)
@@ -171,12 +230,13 @@ func TestErrorNamesTheSignInUnderWay(t *testing.T) {
 // noted is a Store in which a process has noted that it signs a person in.
 type noted struct {
 	cache.Store
-	pid int
+	pid   int
+	since time.Time
 }
 
 func (n *noted) Get(ctx context.Context, key string) ([]byte, error) {
 	if strings.HasPrefix(key, "awsoidc-sign-in note-") {
-		return fmt.Appendf(nil, `{"pid":%d,"start":%q}`, n.pid, time.Now().UTC().Format(time.RFC3339)), nil
+		return fmt.Appendf(nil, `{"pid":%d,"start":%q}`, n.pid, n.since.UTC().Format(time.RFC3339)), nil
 	}
 	return n.Store.Get(ctx, key)
 }

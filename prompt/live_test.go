@@ -141,6 +141,29 @@ func TestDumbTerminalHasNoLiveLine(t *testing.T) {
 }
 
 // written is what a Prompter wrote, from whatever goroutine.
+func TestWaitingAndAdopted(t *testing.T) {
+	for _, width := range []int{20, 40, 80} {
+		var b written
+		p := Terminal(&b)
+		here := desktop()
+		here.w = width
+		p.at = here.surroundings()
+		p.Waiting("corp\x1b[2J", "process 4711, since 10:15:00\n\u202e")
+		p.Adopted("corp\x1b[2J")
+		for line := range strings.Lines(b.String()) {
+			if len(line) > width+1 {
+				t.Errorf("%d columns: the line %q is longer", width, line)
+			}
+		}
+		words := strings.Join(strings.Fields(b.String()), " ")
+		for _, want := range []string{"sign-in to corp[2J (process 4711, since 10:15:00)", "Approve there", "Signed in to corp[2J, by another program."} {
+			if !strings.Contains(words, want) {
+				t.Errorf("%d columns: lacks %q: %q", width, want, words)
+			}
+		}
+	}
+}
+
 type written struct {
 	mu   sync.Mutex
 	text []byte

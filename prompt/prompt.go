@@ -202,12 +202,20 @@ func (p *Prompter) drawLocked(text string) {
 	}
 }
 
-// Waiting writes that another program asks already, which is an
+// Waiting writes that another sign-in asks already, which is an
 // awsoidc.WaitingPrompter's part.
 func (p *Prompter) Waiting(session, who string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.writeLocked("Another program is asking already for a sign-in to " + clean(session) + " (" + clean(who) + "); waiting for it.\n")
+	p.writeLocked(wrap("Another program is asking already for a sign-in to "+clean(session)+" ("+clean(who)+"); waiting for it. Approve there, or end it to be asked here.", p.width()))
+}
+
+// Adopted writes that the person has signed in to another program, for this
+// one too.
+func (p *Prompter) Adopted(session string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writeLocked(wrap("Signed in to "+clean(session)+", by another program.", p.width()))
 }
 
 // writeLocked writes text, which is whole lines, above the live line. p.mu must
