@@ -247,7 +247,7 @@ func (c *IdentityCredentials) AdjustExpiresBy(credentials aws.Credentials, _ tim
 
 // Format writes the subject and the role, whatever the verb and flags.
 func (c *IdentityCredentials) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "awsoidc.IdentityCredentials(%v, %s)", c.identity, wire.Redact(c.assumable.String()))
+	fmt.Fprintf(f, "awsoidc.IdentityCredentials(%v, %s)", c.identity, wire.Redact(c.assumable.name()))
 }
 
 func (c *IdentityCredentials) get(ctx context.Context) (*assumableRole, *lease[aws.Credentials], error) {
@@ -349,7 +349,7 @@ func (a *assumption) send(ctx context.Context, t *exchanged) (aws.Credentials, e
 	if a.viaPortal {
 		budget = BudgetPortal
 	}
-	event := Event{Rung: RungCredentials, Role: a.String()}
+	event := Event{Rung: RungCredentials, Role: a.name()}
 	if err := a.identity.admit(ctx, event, budget, a.prefetch); err != nil {
 		return aws.Credentials{}, err
 	}

@@ -104,7 +104,8 @@ type assumable struct {
 	viaPortal bool // the portal's
 }
 
-func (a assumable) String() string {
+// name returns the role's ARN, or account and role of the portal.
+func (a assumable) name() string {
 	if !a.viaPortal {
 		return a.role.ARN
 	}

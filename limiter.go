@@ -42,7 +42,7 @@ type Limiter interface {
 // LimitError is the refusal of a Limiter. An Exchanger's errors wrap it and
 // ErrThrottled.
 type LimitError struct {
-	Budget  Budget
+	Budget  Budget    // which is used up
 	RetryAt time.Time // when there may be room
 }
 

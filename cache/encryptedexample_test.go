@@ -22,6 +22,8 @@ type kmsWrapper struct {
 	keyID  string // its ARN
 }
 
+var _ cache.KeyWrapper = kmsWrapper{}
+
 var purpose = map[string]string{"purpose": "awsoidc data key"}
 
 func (w kmsWrapper) Wrap(ctx context.Context, dataKey []byte) ([]byte, error) {

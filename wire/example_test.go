@@ -78,7 +78,10 @@ func ExampleClient_RegisterClient() {
 		log.Fatal(err)
 	}
 	fmt.Println(out.ClientID, out.ClientSecret, "until", out.ClientSecretExpiresAt.Format(time.DateOnly))
-	// Output: client-id [redacted] until 2033-05-18
+	fmt.Println("AWS support asks for", out.Metadata.RequestID)
+	// Output:
+	// client-id [redacted] until 2033-05-18
+	// AWS support asks for request-1
 }
 
 func ExampleClient_StartDeviceAuthorization() {
