@@ -24,7 +24,7 @@ func (s *mortalStore) Update(ctx context.Context, key string, fn func(context.Co
 		record, err := fn(ctx, old)
 		if kind := strings.Split(key, "-")[1]; record != nil {
 			s.told[kind] = -1
-			if d, ok := lifetime.Told(); ok {
+			if d, ok := lifetime(); ok {
 				s.told[kind] = d
 			}
 		}

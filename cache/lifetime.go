@@ -14,23 +14,21 @@ type lifetimeKey struct{}
 // the last call counts. Without one the store decides. A store that keeps records
 // until they are deleted takes no notice.
 func KeepFor(ctx context.Context, d time.Duration) {
-	if l, ok := ctx.Value(lifetimeKey{}).(*Lifetime); ok {
-		l.told.Store(int64(max(d, 0)) + 1)
+	if told, ok := ctx.Value(lifetimeKey{}).(*atomic.Pointer[time.Duration]); ok {
+		d = max(d, 0)
+		told.Store(&d)
 	}
 }
 
-// Lifetime is what an update function told KeepFor.
-type Lifetime struct{ told atomic.Int64 } // 0: nothing; otherwise one more than the lifetime
-
-// WithLifetime returns the context that a Store hands to an update function,
-// and what the function tells KeepFor with it.
-func WithLifetime(ctx context.Context) (context.Context, *Lifetime) {
-	l := new(Lifetime)
-	return context.WithValue(ctx, lifetimeKey{}, l), l
-}
-
-// Told returns the lifetime, and whether the function told one.
-func (l *Lifetime) Told() (d time.Duration, ok bool) {
-	told := l.told.Load()
-	return time.Duration(max(told-1, 0)), told > 0
+// WithLifetime returns the context that a Store hands to an update function, and
+// a function that returns what the update function told KeepFor with it, and
+// whether it told anything.
+func WithLifetime(ctx context.Context) (_ context.Context, lifetime func() (d time.Duration, ok bool)) {
+	told := new(atomic.Pointer[time.Duration])
+	return context.WithValue(ctx, lifetimeKey{}, told), func() (time.Duration, bool) {
+		if d := told.Load(); d != nil {
+			return *d, true
+		}
+		return 0, false
+	}
 }

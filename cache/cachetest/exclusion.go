@@ -17,24 +17,7 @@ import (
 
 // While one function runs, nobody else's does.
 func testExclusion(t *testing.T, a, b cache.Store) {
-	h := hold(t, a, "key")
-	second := make(chan struct{})
-	done := make(chan error, 1)
-	go func() {
-		done <- b.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) {
-			close(second)
-			return nil, nil
-		})
-	}()
-	select {
-	case <-second:
-		t.Error("a second function ran while the first did")
-	case <-time.After(100 * time.Millisecond): // a window for a store that fails to exclude; one that excludes always lets it pass
-	}
-	h.free(t)
-	if err := await(t, done, "Update of the second"); err != nil {
-		t.Errorf("Update of the second: %v", err)
-	}
+	hold(t, a, "key").wantAlone(t, b, "key")
 }
 
 // Every increment of a counter counts, and its readers see whole records only.
@@ -296,6 +279,29 @@ func testPanicFreesTheRecord(t *testing.T, a, b cache.Store) {
 type holder struct {
 	release chan struct{}
 	done    chan error
+}
+
+// wantAlone reports a function that s runs for the key while h's does, and frees
+// h.
+func (h *holder) wantAlone(t *testing.T, s cache.Store, key string) {
+	t.Helper()
+	second := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) {
+			close(second)
+			return nil, nil
+		})
+	}()
+	select {
+	case <-second:
+		t.Error("a second function ran while the first did")
+	case <-time.After(100 * time.Millisecond): // a window for a store that fails to exclude; one that excludes always lets it pass
+	}
+	h.free(t)
+	if err := await(t, done, "Update of the second"); err != nil {
+		t.Errorf("Update of the second: %v", err)
+	}
 }
 
 func hold(t *testing.T, s cache.Store, key string) *holder {

@@ -308,6 +308,19 @@ func (f *fleet) share(outcomes []outcome) {
 	}
 }
 
+// shareEveryExpiry fails the test unless each expiry costs one refresh and
+// nobody an error.
+func (f *fleet) shareEveryExpiry() {
+	f.t.Helper()
+	for range expiries {
+		f.share(f.expire())
+	}
+	f.report(expiries, 0)
+	if f.errors > 0 {
+		f.t.Errorf("%d errors", f.errors)
+	}
+}
+
 // report logs the counts, and fails the test unless they are these.
 func (f *fleet) report(refreshes, reuses int) {
 	f.t.Helper()
@@ -324,26 +337,14 @@ func TestProcessesShareOneRefresh(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	f := newFleet(t, 0, s.addr)
-	for range expiries {
-		f.share(f.expire())
-	}
-	f.report(expiries, 0)
-	if f.errors > 0 {
-		t.Errorf("%d errors", f.errors)
-	}
+	f.shareEveryExpiry()
 }
 
 func TestProcessesShareOneRefreshInACluster(t *testing.T) {
 	t.Parallel()
 	_, addrs := startCluster(t)
 	f := newFleet(t, 0, addrs...)
-	for range expiries {
-		f.share(f.expire())
-	}
-	f.report(expiries, 0)
-	if f.errors > 0 {
-		t.Errorf("%d errors", f.errors)
-	}
+	f.shareEveryExpiry()
 }
 
 // The server is killed and started again, with its data kept, while a refresh is

@@ -193,7 +193,7 @@ func (s *Store) Update(ctx context.Context, key string, fn func(ctx context.Cont
 	if bytes.Equal(value, old) || len(value) == 0 && err != nil {
 		return err
 	}
-	saveErr := s.save(ctx, l, value, s.age(lifetime))
+	saveErr := s.save(ctx, l, value, s.age(lifetime()))
 	switch {
 	case saveErr == nil:
 		return err
@@ -227,10 +227,11 @@ func (s *Store) save(ctx context.Context, l *lease, value []byte, age time.Durat
 	}
 }
 
-// age returns how long a record is to be kept.
-func (s *Store) age(l *cache.Lifetime) time.Duration {
-	if d, told := l.Told(); told {
-		return min(max(d, minAge), s.options.MaxAge)
+// age returns how long a record is to be kept whose writer told a lifetime, or
+// did not.
+func (s *Store) age(lifetime time.Duration, told bool) time.Duration {
+	if told {
+		return min(max(lifetime, minAge), s.options.MaxAge)
 	}
 	return s.options.MaxAge
 }
