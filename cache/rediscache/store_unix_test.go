@@ -68,6 +68,28 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// A lease that is gone from the server is lost, as one is that another got.
+func TestLosesALease(t *testing.T) {
+	s := startServer(t)
+	cachetest.RunLosing(t, func(t *testing.T) cachetest.Losing {
+		o := ownPrefix(rediscache.Options{AllowPlaintext: true})
+		c := s.client(t)
+		return cachetest.Losing{
+			A: newStore(t, c, o), B: newStore(t, s.client(t), o),
+			Lose: func(t *testing.T, _ string) {
+				leases, err := c.Keys(t.Context(), o.Prefix+"*:lease").Result()
+				if err != nil || len(leases) != 1 {
+					t.Fatalf("leases %v, %v; want one", leases, err)
+				}
+				if err := c.Del(t.Context(), leases[0]).Err(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			Watched: true,
+		}
+	})
+}
+
 func TestClusterConformance(t *testing.T) {
 	servers, addrs := startCluster(t)
 	cachetest.RunShared(t, func(t *testing.T) (a, b cache.Store) {
