@@ -69,7 +69,7 @@ func TestExchangerDeadTokenStoreDown(t *testing.T) {
 		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Store = store })
 		accessToken(t, ex.Identity(jane, fresh(jane)))
 		srv.RevokeAccessTokens()
-		store.fail = true
+		store.fail.Store(true)
 		_, err := ex.Identity(jane, fresh(jane)).RoleCredentials("123456789012", "R").Retrieve(t.Context())
 		if err != nil {
 			t.Errorf("dead token, store down, fresh assertion: %v", err)

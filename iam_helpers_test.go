@@ -111,18 +111,18 @@ func iamRefreshes(srv *idctest.Server) int {
 // failing is a store that can't be used while fail is set.
 type failing struct {
 	cache.Store
-	fail bool
+	fail atomic.Bool
 }
 
 func (s *failing) Get(ctx context.Context, key string) ([]byte, error) {
-	if s.fail {
+	if s.fail.Load() {
 		return nil, cache.ErrLock
 	}
 	return s.Store.Get(ctx, key)
 }
 
 func (s *failing) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
-	if s.fail {
+	if s.fail.Load() {
 		return cache.ErrLock
 	}
 	return s.Store.Update(ctx, key, fn)

@@ -394,7 +394,7 @@ func TestExchangerWithoutItsStore(t *testing.T) {
 		srv.JWTBearerRefreshTokens = true
 		store := &failing{Store: newLRU(t)}
 		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Store = store })
-		store.fail = true
+		store.fail.Store(true)
 		accessToken(t, ex.Identity(jane, fresh(jane)))
 		time.Sleep(50 * time.Minute) // due
 		for range 3 {
@@ -410,7 +410,7 @@ func TestExchangerWithoutItsStore(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		accessToken(t, ex.Identity(jane, fresh(jane)))
-		store.fail = false
+		store.fail.Store(false)
 		time.Sleep(2 * time.Hour)
 		accessToken(t, ex.Identity(jane, awsoidc.Assertion{})) // by the refresh token
 	})

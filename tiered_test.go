@@ -50,7 +50,7 @@ func TestTokenSourcesOverTieredStores(t *testing.T) {
 			t.Errorf("%d refreshes for 5 expiries, %d reuses", refreshes(srv), srv.Reuses())
 		}
 
-		shared.fail = true
+		shared.fail.Store(true)
 		late := bearer(t, sources[1])
 		time.Sleep(50 * time.Minute) // due
 		if bearer(t, sources[1]) != late {
@@ -60,7 +60,7 @@ func TestTokenSourcesOverTieredStores(t *testing.T) {
 		if _, err := sources[1].Bearer(t.Context()); err == nil || errors.Is(err, awsoidc.ErrLoginRequired) {
 			t.Errorf("an expired token, and the store down: %v", err)
 		}
-		shared.fail = false
+		shared.fail.Store(false)
 		time.Sleep(2 * time.Minute)
 		bearer(t, sources[1])
 

@@ -56,6 +56,7 @@ type Tiered struct {
 	mu     sync.Mutex // guards what follows; never held during a read
 	memory *bounded[tieredRecord]
 	reads  map[string]*tieredRead
+	writes map[string]*tieredWrites
 }
 
 // tieredRecord is what memory has of a record. It is immutable.
@@ -68,6 +69,13 @@ type tieredRecord struct {
 
 // tieredRead is a read of the shared store under way.
 type tieredRead struct{ *flight.Call[[]byte] }
+
+// tieredWrites are the updates of a record whose functions have run, and which
+// have not all ended.
+type tieredWrites struct {
+	under int
+	turns int // how many there were
+}
 
 const (
 	tieredReadTimeout = 5 * time.Second
@@ -90,7 +98,7 @@ func NewTiered(shared Store, options TieredOptions) (*Tiered, error) {
 		options.MaxBytes = 64 << 20
 	}
 	memory, err := newBounded(options.MaxEntries, options.MaxBytes, func(r tieredRecord) int { return len(r.value) })
-	return &Tiered{shared: shared, options: options, memory: memory, reads: map[string]*tieredRead{}}, err
+	return &Tiered{shared: shared, options: options, memory: memory, reads: map[string]*tieredRead{}, writes: map[string]*tieredWrites{}}, err
 }
 
 // AWSCLI reports whether keys and records must be those of the AWS CLI, as where
@@ -142,16 +150,16 @@ func (t *Tiered) Update(ctx context.Context, key string, fn func(ctx context.Con
 	if key == "" {
 		return errEmptyKey
 	}
-	var ran bool
+	turn := 0
 	var known *tieredRecord // what the shared store has
 	defer func() {
-		if ran {
-			t.settle(key, known)
+		if turn > 0 {
+			t.settle(key, turn, known)
 		}
 	}()
 	var now tieredRecord
 	err := t.shared.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
-		ran = true
+		turn = t.begin(key)
 		value, err := fn(context.WithValue(ctx, tieredUpdate{t, key}, true), old)
 		now = tieredRecord{value: bytes.Clone(value), asOf: time.Now()}
 		return value, err
@@ -159,7 +167,9 @@ func (t *Tiered) Update(ctx context.Context, key string, fn func(ctx context.Con
 	if err == nil {
 		known = &now
 	}
-	ran = ran || isAnswer(err)
+	if turn == 0 && isAnswer(err) {
+		turn = t.begin(key)
+	}
 	return err
 }
 
@@ -220,13 +230,32 @@ func (t *Tiered) read(ctx context.Context, key string, read *tieredRead) ([]byte
 	return value, err
 }
 
-// settle puts in memory what is known after an update, nil where nothing is. A
-// read that began before the update ended has no say any more.
-func (t *Tiered) settle(key string, known *tieredRecord) {
+// begin returns the turn of an update that has the exclusive right to the record.
+func (t *Tiered) begin(key string) (turn int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.writes[key]
+	if w == nil {
+		w = &tieredWrites{}
+		t.writes[key] = w
+	}
+	w.under++
+	w.turns++
+	return w.turns
+}
+
+// settle puts in memory what is known after an update, nil where nothing is, or
+// where a later one had its turn before this one got here. A read that began
+// before the update ended has no say any more.
+func (t *Tiered) settle(key string, turn int, known *tieredRecord) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.reads, key)
-	if known == nil || len(known.value) == 0 {
+	w := t.writes[key]
+	if w.under--; w.under == 0 {
+		delete(t.writes, key)
+	}
+	if known == nil || len(known.value) == 0 || turn < w.turns {
 		t.memory.remove(key)
 	} else {
 		t.put(key, *known)

@@ -403,3 +403,43 @@ func TestTieredAge(t *testing.T) {
 		t.Errorf("after an hour the age is %v", age)
 	}
 }
+
+// An update that gets back late from the shared store does not put its record in
+// place of one that another has written since.
+func TestTieredKeepsTheLastOfTwoUpdates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTiered(t, &late{Store: newLRU(t, 8, 1<<20)}, cache.TieredOptions{MaxAge: time.Hour})
+		write := func(record string) {
+			err := s.Update(t.Context(), "key", func(context.Context, []byte) ([]byte, error) { return []byte(record), nil })
+			if err != nil {
+				t.Errorf("Update: %v", err)
+			}
+		}
+		for range 2 {
+			var first sync.WaitGroup
+			first.Go(func() { write("first") })
+			synctest.Wait()
+			write("second")
+			for range 2 {
+				if record, err := s.Get(t.Context(), "key"); string(record) != "second" || err != nil {
+					t.Errorf("Get returned %q, %v; want the second", record, err)
+				}
+				first.Wait()
+			}
+		}
+	})
+}
+
+// late is a shared store where the answer to every second Update takes a minute.
+type late struct {
+	cache.Store
+	updates atomic.Int32
+}
+
+func (s *late) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
+	err := s.Store.Update(ctx, key, fn)
+	if s.updates.Add(1)%2 == 1 {
+		time.Sleep(time.Minute)
+	}
+	return err
+}
