@@ -29,6 +29,9 @@ import (
 // The programs of docs/from-….md, letter for letter, and tests of those that
 // come after. TestDocsMigration compares them.
 
+// Compiled, and not run: they need the service, or what "aws sso login" left.
+var _ = []any{loginBefore, deviceBefore}
+
 // loginBefore lets the AWS CLI sign the person in, and loads what it saved.
 func loginBefore(ctx context.Context) (aws.Config, error) {
 	login := exec.CommandContext(ctx, "aws", "sso", "login", "--profile", "dev")
