@@ -13,6 +13,11 @@ import (
 // WaitingPrompter as well, which a Prompter need not be.
 type window struct{}
 
+var (
+	_ awsoidc.GrantChooser    = window{}
+	_ awsoidc.WaitingPrompter = window{}
+)
+
 func (window) Prompt(_ context.Context, v awsoidc.Verification) (func(error), error) {
 	fmt.Println("open", v.URIComplete, "and compare", v.UserCode)
 	return func(err error) { fmt.Println("close the window:", err) }, nil
@@ -26,6 +31,10 @@ func (window) Waiting(session, who string) {
 	fmt.Println("another program signs in to", session+":", who)
 }
 
+func (window) Adopted(session string) {
+	fmt.Println("signed in to", session, "by another program")
+}
+
 func ExamplePrompter() {
 	var p awsoidc.Prompter = window{} // for Config.Prompt; Login then does what follows
 	verification := awsoidc.Verification{
@@ -34,6 +43,7 @@ func ExamplePrompter() {
 	}
 	if w, ok := p.(awsoidc.WaitingPrompter); ok {
 		w.Waiting("corp", "process 4711, since 10:15:00")
+		w.Adopted("corp") // unless it was refused there, or this program's turn has come
 	}
 	if c, ok := p.(awsoidc.GrantChooser); ok {
 		verification.Grant, verification.Reason = c.ChooseGrant()
@@ -46,6 +56,7 @@ func ExamplePrompter() {
 	finish(nil) // once the person has approved
 	// Output:
 	// another program signs in to corp: process 4711, since 10:15:00
+	// signed in to corp by another program
 	// open https://device.sso.us-east-1.amazonaws.com/?user_code=BCDF-GHJK and compare BCDF-GHJK
 	// close the window: <nil>
 }
