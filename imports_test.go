@@ -54,6 +54,18 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestNoTemplates keeps from programs what makes the linker keep every method
+// that they could call by name: those of the AWS SDK alone are 3 MB.
+func TestNoTemplates(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module, module+"/profile", module+"/prompt").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "text/template") {
+		t.Error("text/template is imported")
+	}
+}
+
 // isAllowed reports whether dep is one of the allowed paths, below one, or,
 // for packages of this module, exactly one of them.
 func isAllowed(dep string, allowed []string) bool {

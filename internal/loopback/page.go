@@ -1,21 +1,28 @@
 package loopback
 
 import (
-	"bytes"
 	"crypto/rand"
 	_ "embed"
-	"html/template"
+	"html"
+	"io"
 	"net/http"
 	"strconv"
-	"sync"
+	"strings"
 )
 
+// pageHTML names the fields of a page as a template does. It is filled in
+// without package html/template, because that keeps the linker from dropping
+// methods: 3 MB of them in a program that uses the AWS SDK.
+//
 //go:embed page.html
 var pageHTML string
 
-var pageTemplate = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("page").Parse(pageHTML))
-})
+// paths are what is drawn in the circle of each mark (SVG).
+var paths = map[string]string{
+	"good": "m14 23 6 6 11-13",
+	"bad":  "m16 16 12 12M28 16 16 28",
+	"note": "M22 21v10M22 14h.01",
+}
 
 // page is what a person reads. Nothing of a request is ever in it.
 type page struct {
@@ -34,16 +41,21 @@ var (
 
 func write(w http.ResponseWriter, status int, p page) {
 	p.Nonce = rand.Text()
-	var b bytes.Buffer
-	pageTemplate().Execute(&b, p) // to memory, of four strings: cannot fail
+	body := strings.NewReplacer(
+		"{{.Mark}}", p.Mark,
+		"{{.Path}}", paths[p.Mark],
+		"{{.Title}}", html.EscapeString(p.Title),
+		"{{.Detail}}", html.EscapeString(p.Detail),
+		"{{.Nonce}}", p.Nonce,
+	).Replace(pageHTML)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+p.Nonce+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	w.Write(b.Bytes())
+	io.WriteString(w, body)
 }
