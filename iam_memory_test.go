@@ -232,48 +232,6 @@ func (s *readsCounted) Update(ctx context.Context, _ string, fn func(context.Con
 	return err
 }
 
-// BenchmarkIdentities measures what an identity costs, from a thousand to a
-// million of them: bytes in memory beyond its secrets, and a hit.
-func BenchmarkIdentities(b *testing.B) {
-	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
-		subjects := someSubjects(n)
-		order := zipfian(n)
-		b.Run(fmt.Sprintf("%d/awsoidc", n), func(b *testing.B) {
-			ex, perEntry := withIdentities(b, subjects)
-			b.ResetTimer()
-			b.RunParallel(func(pb *testing.PB) {
-				for i := rand.IntN(len(order)); pb.Next(); i++ {
-					if _, err := ex.Identity(subjects[order[i%len(order)]], awsoidc.Assertion{}).RetrieveBearerToken(context.Background()); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-			b.ReportMetric(perEntry, "B/entry")
-		})
-		b.Run(fmt.Sprintf("%d/golang-lru", n), func(b *testing.B) {
-			type value struct {
-				token   string
-				expires time.Time
-			}
-			before := heapBytes()
-			peer, _ := lru.New[awsoidc.Subject, *value](n)
-			for _, s := range subjects {
-				peer.Add(s, &value{strings.Repeat("x", 10), time.Now().Add(time.Hour)})
-			}
-			perEntry := float64(heapBytes()-before)/float64(n) - 10
-			b.ResetTimer()
-			b.RunParallel(func(pb *testing.PB) {
-				for i := rand.IntN(len(order)); pb.Next(); i++ {
-					if v, ok := peer.Get(subjects[order[i%len(order)]]); !ok || !time.Now().Before(v.expires) {
-						b.Error("missed")
-					}
-				}
-			})
-			b.ReportMetric(perEntry, "B/entry")
-		})
-	}
-}
-
 func someSubjects(n int) []awsoidc.Subject {
 	subjects := make([]awsoidc.Subject, n)
 	for i := range subjects {
@@ -296,15 +254,6 @@ func withIdentities(t testing.TB, subjects []awsoidc.Subject) (*awsoidc.Exchange
 		}
 	}
 	return ex, float64(heapBytes()-before)/float64(len(subjects)) - anySecrets
-}
-
-func zipfian(n int) []int {
-	zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, uint64(n-1))
-	order := make([]int, 1<<16)
-	for i := range order {
-		order[i] = int(zipf.Uint64())
-	}
-	return order
 }
 
 func heapBytes() int64 {

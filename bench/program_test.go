@@ -80,6 +80,8 @@ func BenchmarkStart(b *testing.B) {
 		starting("ssocreds-from-portal", false, sdk, "-profile", "dev"))
 	if cli := awsCLI(); cli != "" {
 		all = append(all, starting("aws-cli", true, cli, "configure", "export-credentials", "--profile", "dev"))
+	} else if os.Getenv("AWSOIDC_INTEROP") == "required" {
+		b.Error("version 2 of the AWS CLI is not installed")
 	}
 	beside(b, all...)
 }
