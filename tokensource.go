@@ -95,13 +95,21 @@ func (s *TokenSource) Token() (*oauth2.Token, error) { return s.TokenContext(con
 // Config.LoginOnDemand is set. If ctx ends first, the error is its cause;
 // whatever was begun goes on for the next caller.
 func (s *TokenSource) TokenContext(ctx context.Context) (*oauth2.Token, error) {
+	if l := s.tokens.fresh(s.rules.now()); l != nil {
+		return l.value.copy(l.refreshAt().time()), nil // askAgain would read the clock again
+	}
 	l, err := s.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := *l.value.token
-	t.Expiry = s.tokens.askAgain(l).Add(oauth2Early)
-	return &t, nil
+	return l.value.copy(s.tokens.askAgain(l)), nil
+}
+
+// copy returns the token for a cache above, which is to ask again at that time.
+func (s *session) copy(askAgain time.Time) *oauth2.Token {
+	t := *s.token
+	t.Expiry = askAgain.Add(oauth2Early)
+	return &t
 }
 
 // oauth2Early is how long before its Expiry oauth2 takes a token for expired.

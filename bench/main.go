@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"time"
 )
 
 // A suite is a benchmark, and how it is run.
@@ -31,21 +32,22 @@ type suite struct {
 	name   string
 	procs  string // values of GOMAXPROCS
 	time   string // for each contestant: a duration, or a number of operations such as "50x"
+	turns  int    // how often in a round, of which the best counts; 0: once
 	rounds int    // at most so many; 0: all
 	test   bool   // it is a test, in virtual time
 	long   bool   // it takes its time on any scale
 }
 
 var suites = []suite{
-	{name: "HotToken", procs: "1,2", time: "300ms"},
-	{name: "Goroutines", procs: "2", time: "200ms"},
-	{name: "RoundTripper", procs: "1,2", time: "300ms"},
-	{name: "Identities", procs: "1,2", time: "300ms"},
-	{name: "Resident", procs: "1,2", time: "300ms"},
+	{name: "HotToken", procs: "1,2", time: "60ms", turns: 5},
+	{name: "Goroutines", procs: "2", time: "60ms", turns: 5},
+	{name: "RoundTripper", procs: "1,2", time: "60ms", turns: 5},
+	{name: "Identities", procs: "1,2", time: "60ms", turns: 5},
+	{name: "Resident", procs: "1,2", time: "60ms", turns: 5},
 	{name: "IdentityCredentials", procs: "2", time: "1x", rounds: 3},
-	{name: "CreateToken", procs: "1,2", time: "300ms"},
-	{name: "CreateTokenWithIAM", procs: "1,2", time: "300ms"},
-	{name: "Start", procs: "2", time: "300ms"},
+	{name: "CreateToken", procs: "1,2", time: "60ms", turns: 5},
+	{name: "CreateTokenWithIAM", procs: "1,2", time: "60ms", turns: 5},
+	{name: "Start", procs: "2", time: "100ms", turns: 3},
 	{name: "Size", procs: "2", time: "1x", rounds: 1},
 	{name: "Expired", procs: "2", time: "3x"},
 	{name: "Due", procs: "2", time: "3x"},
@@ -115,12 +117,14 @@ func run(ctx context.Context, rounds int, short bool, only, raw string) error {
 		rounds = 1
 	}
 	var failed error
+	begun := time.Now().Unix()
 	for round := range rounds {
 		for _, i := range rand.Perm(len(suites)) {
 			s := suites[i]
 			if !chosen.MatchString(s.name) || s.rounds > 0 && round >= s.rounds || short && s.long {
 				continue
 			}
+			fmt.Fprintf(r.out, "round: %d-%d\n", begun, round)
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, s.name)
 			if err := r.run(ctx, s); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
@@ -148,7 +152,7 @@ func (r runner) run(ctx context.Context, s suite) error {
 	case r.short:
 		args = append(args, "-test.benchtime=1x")
 	default:
-		args = append(args, "-test.benchtime="+s.time)
+		args = append(args, "-test.benchtime="+s.time, fmt.Sprint("-test.count=", max(1, s.turns)))
 	}
 	if r.short {
 		args = append(args, "-test.short")

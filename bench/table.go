@@ -25,7 +25,7 @@ type cell struct {
 
 // scoreboard reads results of benchmarks, and writes them as tables.
 func scoreboard(w io.Writer, results io.Reader, short bool) error {
-	measured, cpu := map[cell][]float64{}, ""
+	measured, last, cpu := map[cell][]float64{}, map[cell]string{}, ""
 	for r := benchfmt.NewReader(results, "results"); r.Scan(); {
 		result, ok := r.Result().(*benchfmt.Result)
 		if !ok {
@@ -39,7 +39,11 @@ func scoreboard(w io.Writer, results io.Reader, short bool) error {
 				value, unit = v.OrigValue, v.OrigUnit
 			}
 			c := cell{of, procs, impl, unit}
-			measured[c] = append(measured[c], value)
+			if n := len(measured[c]); n > 0 && last[c] == result.GetConfig("round") {
+				measured[c][n-1] = min(measured[c][n-1], value) // the best turn
+				continue
+			}
+			measured[c], last[c] = append(measured[c], value), result.GetConfig("round")
 		}
 	}
 	fmt.Fprintf(w, "%s, %s/%s, %d processors, %s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), strings.TrimSpace(cpu))
