@@ -59,6 +59,17 @@ func report(b *testing.B, took []time.Duration) {
 	b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
 }
 
+// withCPU runs f, and reports the time that processors had for it beside what a
+// clock on the wall shows: that has in it what other programs took.
+func withCPU(b *testing.B, children bool, f func()) {
+	b.ResetTimer()
+	before := cpuTime(children)
+	f()
+	if spent := cpuTime(children) - before; spent > 0 {
+		b.ReportMetric(float64(spent)/float64(b.N), "cpu-ns/op")
+	}
+}
+
 // perOp reports a count for each operation.
 func perOp[T int | int64 | uint64](b *testing.B, n T, unit string) {
 	b.ReportMetric(float64(n)/float64(b.N), unit)

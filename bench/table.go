@@ -55,7 +55,7 @@ func scoreboard(w io.Writer, results io.Reader, short bool) error {
 		title string
 		rows  []row
 	}{{"Speed, memory and size", speed()}, {"Behaviour under load and faults", behaviour()}} {
-		fmt.Fprintf(w, "\n## %s\n\n| scenario | unit | awsoidc | beside it: figure (awsoidc ÷ it) | target | |\n|---|---|---|---|---|---|\n", table.title)
+		fmt.Fprintf(w, "\n## %s\n\n| scenario | unit | awsoidc | beside it: figure (awsoidc ÷ it; the same of processor time) | target | |\n|---|---|---|---|---|---|\n", table.title)
 		for _, r := range table.rows {
 			if line, met := r.line(measured, short); line != "" {
 				fmt.Fprintln(w, line)
@@ -113,7 +113,7 @@ func (r row) line(measured map[cell][]float64, short bool) (string, bool) {
 		if c.of == own.of && c.procs == own.procs && c.unit == own.unit && !strings.HasPrefix(c.impl, "awsoidc") {
 			text := c.impl + " " + show(middle(measured[c], r.unit), r.unit)
 			if q, p := ratio(ours, measured[c]); !math.IsNaN(q) && !math.IsInf(q, 0) && !counted(r.unit) {
-				text += fmt.Sprintf(" (%.2f%s)", q, p)
+				text += fmt.Sprintf(" (%.2f%s%s)", q, p, processor(measured, own, c))
 			}
 			beside = append(beside, text)
 		}
@@ -127,6 +127,20 @@ func (r row) line(measured map[cell][]float64, short bool) (string, bool) {
 	}
 	figure := show(middle(ours, r.unit), r.unit) + spread(ours, r.unit)
 	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |", r.name(), r.unit, figure, strings.Join(beside, ", "), target, verdict), met
+}
+
+// processor returns the ratio of the time that processors had, where that was
+// measured beside the time on the wall.
+func processor(measured map[cell][]float64, own, peer cell) string {
+	if own.unit != "ns/op" {
+		return ""
+	}
+	own.unit, peer.unit = "cpu-ns/op", "cpu-ns/op"
+	q, _ := ratio(measured[own], measured[peer])
+	if math.IsNaN(q) {
+		return ""
+	}
+	return fmt.Sprintf("; %.2f", q)
 }
 
 // judge says what the target is, and whether it is met.
@@ -167,7 +181,7 @@ func ratio(ours, peer []float64) (float64, string) {
 // counted reports whether a unit is of things that should not happen, of which
 // the worst round counts, and not of time or memory.
 func counted(unit string) bool {
-	return unit != "ns/op" && unit != "B/op" && unit != "allocs/op" && unit != "misses/op" && strings.HasSuffix(unit, "/op")
+	return unit != "ns/op" && unit != "B/op" && unit != "allocs/op" && unit != "misses/op" && unit != "cpu-ns/op" && strings.HasSuffix(unit, "/op")
 }
 
 // middle returns the figure that stands for all rounds.
