@@ -155,7 +155,8 @@ func NewExchanger(cfg ExchangerConfig) (*Exchanger, error) {
 		return nil, err
 	}
 	e := &Exchanger{cfg: cfg, partition: app.Partition, http: strictClient(cfg.HTTPClient), counters: newCounters()}
-	e.rules.clock, e.rules.foreground = newClock(cfg.Now), cfg.NoBackground
+	e.rules.init(cfg.Now)
+	e.rules.foreground = cfg.NoBackground
 	e.sts = sts.NewFromConfig(cfg.AWS, func(o *sts.Options) { o.RetryMaxAttempts = 1 }) // each attempt counts towards the budget
 	e.service.Store(e.serviceIn(cfg.Region, cfg.Endpoints.OIDC))
 	e.identities.init(&cfg, &e.rules, &e.retired)

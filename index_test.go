@@ -15,7 +15,8 @@ func TestIndexFindsAmongChanges(t *testing.T) {
 	for i := range subjects { // the same ID at many issuers, and in many tenants
 		subjects[i] = Subject{Issuer: fmt.Sprint("https://", i%7), ID: fmt.Sprint(i / 21), Tenant: fmt.Sprint(i / 7 % 3)}
 	}
-	rules := &rules{clock: newClock(nil)}
+	rules := new(rules)
+	rules.init(nil)
 	x := newIndex(len(subjects))
 	for _, s := range subjects[:regulars] {
 		x.add(newEntry(s, rules))

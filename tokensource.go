@@ -74,7 +74,8 @@ func New(cfg Config) (*TokenSource, error) {
 	s.wire = &wire.Client{Endpoint: cfg.Endpoints.OIDC, HTTPClient: s.http}
 	s.portal = newPortal(cfg.Region, cfg.Endpoints.Portal, s.http, once)
 	s.portalRate = rate.NewLimiter(portalRate, portalBurst)
-	s.rules.clock, s.rules.foreground = newClock(cfg.Now), cfg.NoBackground
+	s.rules.init(cfg.Now)
+	s.rules.foreground = cfg.NoBackground
 	s.tokens.rules = &s.rules
 	return s, nil
 }

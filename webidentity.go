@@ -44,7 +44,7 @@ func NewWebIdentityCredentials(cfg aws.Config, src oauth2.TokenSource, role Role
 	}
 	cfg.Credentials = aws.AnonymousCredentials{}
 	w := &WebIdentityCredentials{role: role, idToken: IDTokenOf(src), sts: sts.NewFromConfig(cfg)}
-	w.rules.clock = newClock(nil)
+	w.rules.init(nil)
 	w.credentials.rules = &w.rules
 	return w, nil
 }
