@@ -9,21 +9,25 @@ import (
 )
 
 // An entry is what an Exchanger holds of one identity.
+//
+// What finding a fresh one reads is at its beginning, up to the first field of
+// tokens: that is one line of the processor's caches.
 type entry struct {
-	realm     unique.Handle[realm]
-	id        string
-	tokens    renewal[exchanged]
-	roles     atomic.Pointer[[]*assumableRole] // never changed in place
-	marked    atomic.Bool                      // found since somebody was about to evict it
-	forgotten atomic.Bool
+	next   atomic.Pointer[entry] // in its slot of the index; changed under identities.mu
+	hash   uint32                // by which the index tells most others apart
+	marked atomic.Bool           // found since somebody was about to evict it
+	realm  unique.Handle[realm]
+	id     string
+	tokens renewal[exchanged]
+	roles  atomic.Pointer[[]*assumableRole] // never changed in place
 
-	next atomic.Pointer[entry] // in its slot of the index; changed under identities.mu
+	forgotten atomic.Bool
 
 	// Guarded by identities.mu:
 	holds        int32 // callers who may be about to renew something
+	bytes        int32 // what was counted for it
 	listed       bool  // in one of the orders
 	precious     bool  // in that of the precious, or meant for it
-	bytes        int32 // what was counted for it
 	newer, older *entry
 }
 

@@ -37,27 +37,35 @@ func (x *index) reset(n int) {
 
 // find returns the entry of a subject, or nil.
 func (x *index) find(s Subject) *entry {
-	for e := x.slot(s).Load(); e != nil; e = e.next.Load() {
-		if e.isOf(s) {
+	hash := x.hash(s)
+	for e := x.slot(hash).Load(); e != nil; e = e.next.Load() {
+		if e.hash == uint32(hash) && e.isOf(s) { // where the hash differs, all else stays out of the processor's caches
 			return e
 		}
 	}
 	return nil
 }
 
-func (x *index) slot(s Subject) *atomic.Pointer[entry] {
-	slots := *x.slots.Load()
+func (x *index) hash(s Subject) uint64 {
 	hash := maphash.String(x.seed, s.ID) + 3*maphash.String(x.seed, s.Issuer) // in half the time of maphash.Comparable
 	if s.Tenant != "" {
 		hash += 5 * maphash.String(x.seed, s.Tenant)
 	}
-	return &slots[hash&uint64(len(slots)-1)]
+	return hash
+}
+
+// slot returns the slot by the upper bits of a hash: entries keep the lower ones.
+func (x *index) slot(hash uint64) *atomic.Pointer[entry] {
+	slots := *x.slots.Load()
+	return &slots[hash>>32&uint64(len(slots)-1)]
 }
 
 // add puts in e, whose subject must not have an entry.
 func (x *index) add(e *entry) {
 	x.len++
-	slot := x.slot(e.subject())
+	hash := x.hash(e.subject())
+	slot := x.slot(hash)
+	e.hash = uint32(hash)
 	e.next.Store(slot.Load())
 	slot.Store(e)
 }
@@ -66,7 +74,7 @@ func (x *index) add(e *entry) {
 // there, to those that were added before it.
 func (x *index) remove(e *entry) {
 	x.len--
-	at := x.slot(e.subject())
+	at := x.slot(x.hash(e.subject()))
 	for at.Load() != e {
 		at = &at.Load().next
 	}

@@ -30,10 +30,10 @@ const (
 // A lease is a value with the time to replace it and the time it ends. It is
 // immutable.
 type lease[T any] struct {
-	value     T
 	expiresAt instant
 	lead      time.Duration // how long before its end it is to be replaced; not negative
-	seq       uint64        // leases with a higher one replace those with a lower one
+	value     T
+	seq       uint64 // leases with a higher one replace those with a lower one
 }
 
 // refreshAt returns the time to replace l.
@@ -53,8 +53,8 @@ func (l *lease[T]) dueBy(t instant) {
 //	afterwards         all callers wait for one renew and share its outcome; a
 //	                   failure is returned to others until its backoff ends
 type renewal[T any] struct {
-	rules   *rules
 	current atomic.Pointer[lease[T]]
+	rules   *rules
 
 	call    atomic.Pointer[flight.Call[*lease[T]]] // under way, or nil
 	trouble atomic.Pointer[trouble]                // of the last renew, nil after a success
