@@ -319,12 +319,12 @@ func (c *Config) keys() keys {
 // hashKey hashes its arguments, each behind its length, so that no two lists
 // of them give the same key.
 func hashKey(kind string, parts []string) string {
-	h := sha256.New()
+	var text []byte
 	for _, p := range append([]string{"awsoidc", kind}, parts...) {
-		h.Write(binary.AppendUvarint(nil, uint64(len(p))))
-		h.Write([]byte(p))
+		text = append(binary.AppendUvarint(text, uint64(len(p))), p...)
 	}
-	return "awsoidc-" + kind + "-" + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+	hash := sha256.Sum256(text)
+	return "awsoidc-" + kind + "-" + base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
 // cliRegistrationKey returns the text whose SHA-1 names the AWS CLI's
