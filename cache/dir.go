@@ -22,7 +22,7 @@ import (
 // operating system's lock of "<SHA-1 of the key>.lock", which stays: removing it
 // breaks exclusion for whoever waits. A killed process frees its lock. The AWS
 // CLI takes no lock and writes in place, so that a file may be found empty or
-// half written: it is then read again for about 50 ms, and after that treated
+// half written: it is then read again for about 200 ms, and after that treated
 // as missing. It is never deleted for that.
 //
 // A file is refused with ErrUnsafe where it is not a regular file of the
@@ -60,7 +60,7 @@ func (d *Dir) Filename(key string) string { return d.stem(key) + ".json" }
 func (d *Dir) AWSCLI() bool { return true }
 
 // Get implements Store. It takes no lock: a record is replaced as a whole.
-// Nothing but the 50 ms of a half-written file makes it wait.
+// Nothing but the 200 ms of a half-written file makes it wait.
 func (d *Dir) Get(ctx context.Context, key string) ([]byte, error) {
 	if key == "" {
 		return nil, errEmptyKey

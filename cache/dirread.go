@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// A file may stay half written for tornFor: the AWS CLI was seen to take up to
-// 25 ms. On a busy machine that may pass between two looks, so that there are
-// tornLooks at least.
+// A file is taken to be half written for tornFor. The AWS CLI was seen to take up
+// to 25 ms; on a busy machine it may be stopped in between for longer, or all of
+// tornFor may pass between two looks, so that there are tornLooks at least.
 const (
-	tornFor   = 50 * time.Millisecond
+	tornFor   = 200 * time.Millisecond
 	tornLooks = 7
 	tornPause = 10 * time.Millisecond // at most, between two looks
 )
