@@ -4,6 +4,11 @@
 // aws.CredentialsProvider. A person's session is shared with the AWS CLI and
 // the AWS SDKs.
 //
+//	import (
+//		"github.com/awsoidc/awsoidc/profile"
+//		"github.com/awsoidc/awsoidc/prompt"
+//	)
+//
 //	src, err := profile.Open(ctx, profile.Options{Profile: "dev", Prompt: prompt.Terminal(os.Stderr)})
 //	if err != nil {
 //		return err
@@ -31,30 +36,44 @@
 // Package prompt shows a person in a terminal what to do; any [Prompter] may
 // take its place.
 //
-// # What a TokenSource does
+// # What a TokenSource promises
 //
 // A token is fetched from memory; failing that from the [cache.Store]; failing
 // that it is refreshed. A person is involved by [TokenSource.Login] alone, or
 // by whoever asks for a token where [Config].LoginOnDemand is set.
 //
+// A refresh takes the store's lock for the session, reads the record again, and
+// takes over what somebody else has refreshed meanwhile. Otherwise it reserves
+// the space for the new record, sends the refresh token, saves the answer, and
+// only then hands it out and frees the lock. So:
+//
 //   - A token is replaced well before its expiry (by a third of its lifetime,
 //     at most 20 minutes and a little), in the background: until it expires,
-//     nobody waits, and failures are logged and tried again with a backoff.
-//   - The first use in a process of a stored token that is due waits for its
-//     refresh, for 5 s at most, so that a program which ends at once does not
-//     take the refresh down with it.
-//   - After the expiry all who ask wait for one refresh, each as long as its
-//     own context allows, and share its outcome. A caller who gives up does
-//     not end it.
-//   - A refresh happens once for all processes that share the store: it is
-//     sent under a lock, after what is stored was read again. Refresh tokens
-//     may be good for one use; none is sent twice, unless the outcome of the
-//     first time is unknown.
-//   - What was refreshed and can't be saved is kept in memory, used, and saved
-//     as soon as that is possible. While the present token is valid, no
-//     refresh is begun that could not be saved.
+//     nobody waits and no error is returned; failures are logged, and tried
+//     again with a backoff. Only the first use in a process of a stored token
+//     that is due waits, for 5 s at most: a short program must not end in the
+//     middle of a refresh that it began.
+//   - After the expiry all callers of all processes wait for one refresh, each
+//     as long as its context allows. A caller who gives up does not end it. A
+//     failure is shared by all, and remembered for a backoff that grows, or as
+//     long as the service asked for.
+//   - A refresh token, which may be good for one use, is sent again only where
+//     the service certainly did not get it, or may not have (a reset, a timeout,
+//     a status of 500 and more), three times at most. One that was refused, or
+//     that this source has exchanged for another, is not.
+//   - While the token is valid, no refresh is begun that could not be saved.
+//     Past its expiry the session is refreshed and served from memory all the
+//     same, and saved as soon as that is possible: at later uses and by
+//     [TokenSource.Close], whose error says if it was not.
+//   - A process may be killed at any moment: the record stays whole, the lock
+//     is freed, and the session survives wherever the service's answer had
+//     taken the record's place on the disk, or the service had not rotated the
+//     refresh token.
 //   - A session that the service has ended gives [ErrLoginRequired], and is
 //     not asked for again until the store holds another.
+//   - A token that a server refused (401) is not used again, and costs at most
+//     one refresh a minute. One that can't be refreshed is tried again after a
+//     minute, being all there is.
 //   - A token has expired when the wall clock or the monotonic clock says so:
 //     a clock that is set back serves no dead token.
 //
@@ -64,36 +83,6 @@
 // again, which is earlier. The true expiry is in the token's
 // Extra("expires_at"), in [TokenSource.RetrieveBearerToken] and in
 // [RoleCredentials.Current].
-//
-// # What is promised, step by step
-//
-// A refresh takes the store's lock for the session, reads the record again,
-// and takes over what somebody else has refreshed meanwhile. Otherwise it
-// reserves the space for the new record, sends the refresh token, saves the
-// answer, and only then hands it out and frees the lock.
-//
-//   - While the token is valid nobody waits and no error is returned, except
-//     that the first use of a stored token that is already due waits up to
-//     5 s for its successor: a short program must not end in the middle of a
-//     refresh that it began.
-//   - Past the expiry all callers of all processes wait for one refresh, each
-//     as long as its context allows. A failure is shared by all of them, and
-//     remembered for a backoff that grows, or as long as the service asked for.
-//   - A refresh token is sent again only where the service certainly did not
-//     get it, or may not have (a reset, a timeout, a status of 500 and more),
-//     three times at most. One that was refused, or that this source has
-//     exchanged for another, is not.
-//   - Where the new record can't be saved, nothing is sent while the old token
-//     is valid. Past its expiry the session is refreshed and served from
-//     memory, and saved as soon as that is possible: at later uses and by
-//     [TokenSource.Close], whose error says if it was not.
-//   - A process may be killed at any moment: the record stays whole, the lock
-//     is freed, and the session survives wherever the service's answer had
-//     taken the record's place on the disk, or the service had not rotated the
-//     refresh token.
-//   - A token that a server refused (401) is not used again, and costs at most
-//     one refresh a minute. One that can't be refreshed is tried again after a
-//     minute, being all there is.
 //
 // # What it can't promise
 //
@@ -120,6 +109,7 @@
 // An [Exchanger] acts as one application of Identity Center for users whom an
 // OpenID provider signs in (trusted identity propagation).
 //
+//	cfg, err := config.LoadDefaultConfig(ctx) // of github.com/aws/aws-sdk-go-v2/config
 //	ex, err := awsoidc.NewExchanger(awsoidc.ExchangerConfig{Application: arn, AWS: cfg})
 //
 //	// for each request, with a JWT that was verified
@@ -210,8 +200,8 @@
 // # Concurrency
 //
 // Everything exported is safe for concurrent use, except that a Config must
-// not change while New or NewExchanger reads it. A token that is returned is a copy: the
-// caller may change it. No timer and no goroutine is left idle; there is one
+// not change while New or NewExchanger reads it. A token that is returned is a
+// copy: the caller may change it. No timer and no goroutine is left idle; there is one
 // while a refresh or a sign-in is under way, and Close waits for it. A source
 // that is forgotten without Close loses at most a refresh that the end of the
 // process interrupts.
