@@ -231,7 +231,7 @@ func (c *IdentityCredentials) HandleFailToRefresh(_ context.Context, previous aw
 	if entry == nil {
 		return aws.Credentials{}, err
 	}
-	r := find(entry.assumable(), c.assumable)
+	r := find(entry.heldRoles(), c.assumable)
 	if r == nil {
 		return aws.Credentials{}, err
 	}
@@ -253,7 +253,7 @@ func (c *IdentityCredentials) Format(f fmt.State, _ rune) {
 func (c *IdentityCredentials) get(ctx context.Context) (*assumableRole, *lease[aws.Credentials], error) {
 	i, e := c.identity, c.identity.exchanger
 	if entry, now := e.identities.get(i.subject); entry != nil {
-		if r := find(entry.assumable(), c.assumable); r != nil {
+		if r := find(entry.heldRoles(), c.assumable); r != nil {
 			if l := r.credentials.fresh(now); l != nil {
 				e.counters.hits.Inc()
 				return r, l, nil

@@ -57,7 +57,7 @@ func (e *entry) busy() bool {
 	if e.holds > 0 || e.tokens.call.Load() != nil {
 		return true
 	}
-	for _, r := range e.assumable() {
+	for _, r := range e.heldRoles() {
 		if r.credentials.call.Load() != nil {
 			return true
 		}
@@ -65,7 +65,7 @@ func (e *entry) busy() bool {
 	return false
 }
 
-func (e *entry) assumable() []*assumableRole {
+func (e *entry) heldRoles() []*assumableRole {
 	if roles := e.roles.Load(); roles != nil {
 		return *roles
 	}
@@ -76,7 +76,7 @@ func (e *entry) assumable() []*assumableRole {
 func (e *entry) clear() {
 	e.forgotten.Store(true)
 	e.tokens.clear()
-	for _, r := range e.assumable() {
+	for _, r := range e.heldRoles() {
 		r.credentials.clear()
 	}
 }
@@ -91,7 +91,7 @@ func (e *entry) size() int64 {
 	if l := e.tokens.current.Load(); l != nil {
 		n += len(l.value.secrets)
 	}
-	for _, r := range e.assumable() {
+	for _, r := range e.heldRoles() {
 		n += perRole
 		if l := r.credentials.current.Load(); l != nil {
 			n += len(l.value.SecretAccessKey) + len(l.value.SessionToken)

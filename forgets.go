@@ -190,5 +190,5 @@ func (s *identities) forgetAll() {
 // holdsSomething reports whether there are tokens or credentials in e, or were,
 // and not just somebody who is about to obtain some.
 func (e *entry) holdsSomething() bool {
-	return e.tokens.current.Load() != nil || len(e.assumable()) > 0
+	return e.tokens.current.Load() != nil || len(e.heldRoles()) > 0
 }

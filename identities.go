@@ -109,7 +109,7 @@ func (s *identities) release(e *entry) {
 		e.precious = precious
 		s.order(e).add(e)
 	}
-	if len(e.assumable()) > 0 {
+	if len(e.heldRoles()) > 0 {
 		s.withRoles.Add(e, struct{}{})
 	}
 	s.evict()
