@@ -189,6 +189,9 @@ type IdentityCredentials struct {
 // The Exchanger's own credentials assume the role, which must trust them with
 // sts:AssumeRole and sts:SetContext. The application needs the scope
 // sts:identity_context.
+//
+// Those of a user's last 32 roles are kept: one who uses more by turns costs a
+// request for each use.
 func (i Identity) Credentials(role Role) *IdentityCredentials {
 	return &IdentityCredentials{identity: i, assumable: assumable{role: role}}
 }

@@ -231,7 +231,8 @@ func clientOf(c aws.HTTPClient) *http.Client {
 }
 
 // Subject is a user as an issuer names them. Take it from a token that has been
-// verified: whoever the Subject is gets what was obtained for that Subject.
+// verified: whoever the Subject is gets what was obtained for that Subject. An
+// Exchanger keeps the strings: clone one that is cut from a longer text.
 type Subject struct {
 	Issuer string // the claim "iss"
 	ID     string // the claim "sub", by whatever claim Identity Center finds the user
