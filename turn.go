@@ -22,7 +22,7 @@ type WaitingPrompter interface {
 	Prompter
 	// Waiting is called when a sign-in begins to wait for another one that asks
 	// the person already. Who says whose, such as "process 4711, since
-	// 10:15:00". It must not block.
+	// 10:15:00"; "" where that is not known. It must not block.
 	Waiting(session, who string)
 	// Adopted is called when a sign-in ends with the session of another one,
 	// without a Prompt. It must not block.
@@ -48,8 +48,15 @@ const (
 // codes do not live longer.
 const signInPatience = 15 * time.Minute
 
-// waitingAfter is how long a sign-in waits for its turn before it says so.
-const waitingAfter = time.Second
+// How long a sign-in waits for its turn before it says so.
+const (
+	waitingAfter   = time.Second // where it is known for whom
+	waitingUnknown = 10          // times as long, where it is not
+)
+
+// turnPatience is how long those who do not want the turn try whether it is
+// taken.
+const turnPatience = 200 * time.Millisecond
 
 // errAdopted ends a sign-in that found the session of another.
 var errAdopted = errors.New("adopted")
@@ -141,14 +148,21 @@ func (s *TokenSource) tellWaiting(ctx context.Context) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s.work.Go(func() {
-		if pause(ctx, waitingAfter) != nil {
-			return
+		who := ""
+		for range waitingUnknown {
+			if pause(ctx, waitingAfter) != nil {
+				return
+			}
+			// However old the note is, and whatever its process: a program that
+			// was stopped keeps the lock, and in another container the same
+			// number is of another process.
+			if t, ok := s.readTurn(ctx); ok && t.End.IsZero() {
+				who = s.describe(t)
+				break
+			}
 		}
-		// However old the note is, and whatever its process: a program that was
-		// stopped keeps the lock, and in another container the same number is
-		// of another process.
-		if t, ok := s.readTurn(ctx); ok && t.End.IsZero() && ctx.Err() == nil {
-			p.Waiting(s.name(), s.describe(t))
+		if ctx.Err() == nil {
+			p.Waiting(s.name(), who)
 		}
 	})
 	return cancel
@@ -158,10 +172,20 @@ func (s *TokenSource) tellWaiting(ctx context.Context) (stop func()) {
 // known to.
 func (s *TokenSource) whoAsks(ctx context.Context) string {
 	t, ok := s.lastTurn(ctx)
-	if !ok || !t.End.IsZero() || t.PID == os.Getpid() {
+	if !ok || !t.End.IsZero() || t.PID == os.Getpid() || !s.turnTaken(ctx) {
 		return ""
 	}
 	return s.describe(t)
+}
+
+// turnTaken reports whether somebody has the turn: a process that was killed
+// leaves its note behind, but not the lock. Who wants the turn meanwhile has to
+// wait for an instant, and fails for nothing.
+func (s *TokenSource) turnTaken(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, turnPatience)
+	defer cancel()
+	err := s.store.Update(ctx, s.keys.turn, func(context.Context, []byte) ([]byte, error) { return nil, errUnchanged })
+	return errors.Is(err, cache.ErrLockTimeout)
 }
 
 // describe says whose sign-in t is.

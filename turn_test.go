@@ -22,6 +22,7 @@ type panel struct {
 	prompts atomic.Int32
 	waiting atomic.Int32
 	adopted atomic.Int32
+	whose   atomic.Value                // what Waiting was told last
 	decide  func(userCode string) error // at once; nil leaves the person thinking
 }
 
@@ -33,7 +34,10 @@ func (p *panel) Prompt(_ context.Context, v awsoidc.Verification) (func(error), 
 	return nil, p.decide(v.UserCode)
 }
 
-func (p *panel) Waiting(string, string) { p.waiting.Add(1) }
+func (p *panel) Waiting(_, who string) {
+	p.whose.Store(who)
+	p.waiting.Add(1)
+}
 
 func (p *panel) Adopted(string) { p.adopted.Add(1) }
 
@@ -179,7 +183,7 @@ func TestAdoptedSessionIsTold(t *testing.T) {
 // to know.
 func TestWaitingForAProgramThatStopped(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		srv, store := idctest.New(), &noted{newLRU(t), os.Getpid(), time.Now().Add(-24 * time.Hour)}
+		srv, store := idctest.New(), newNoted(t, os.Getpid(), time.Now().Add(-24*time.Hour))
 		stopped := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = &panel{} })
 		var all sync.WaitGroup
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -218,25 +222,75 @@ func TestClockSetBackAfterADenial(t *testing.T) {
 	})
 }
 
+// TestWaitingForAProgramWithoutANote has a sign-in that could not say whose it
+// is, as on a full disk.
+func TestWaitingForAProgramWithoutANote(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv, store := idctest.New(), &noted{Store: newLRU(t), note: `{"pid"`}
+		var all sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		asking := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = &panel{} })
+		all.Go(func() { asking.Login(ctx) })
+		synctest.Wait()
+		p := &panel{}
+		waiting := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = p })
+		all.Go(func() { waiting.Login(ctx) })
+		time.Sleep(9 * time.Second)
+		early := p.waiting.Load()
+		time.Sleep(30 * time.Second)
+		if n := p.waiting.Load(); early != 0 || n != 1 || p.whose.Load() != "" {
+			t.Errorf("the person was told %d times in 9 s and %d times in all, last of %q", early, n, p.whose.Load())
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
 func TestErrorNamesTheSignInUnderWay(t *testing.T) {
-	srv := idctest.New()
-	src := newSource(t, srv, withStore(&noted{newLRU(t), 4711, time.Now()}))
-	_, err := src.Bearer(t.Context())
-	if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), "process 4711") {
-		t.Errorf("got %v", err)
-	}
+	virtual(t, func(t *testing.T) {
+		srv, store := idctest.New(), newNoted(t, 4711, time.Now())
+		src := newSource(t, srv, withStore(store))
+		says := func() bool {
+			_, err := src.Bearer(t.Context())
+			if !errors.Is(err, awsoidc.ErrLoginRequired) || !strings.Contains(err.Error(), "to sign in, call Login") {
+				t.Errorf("got %v", err)
+			}
+			return strings.Contains(err.Error(), "a sign-in is under way (process 4711, since ")
+		}
+		if says() {
+			t.Error("of a process that was killed, the error says that its sign-in is under way")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		asking := newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Prompt = &panel{} })
+		all.Go(func() { asking.Login(ctx) })
+		time.Sleep(time.Minute) // the error before is remembered for less
+		begin := time.Now()
+		if !says() {
+			t.Error("the error does not say that a sign-in is under way")
+		}
+		if d := time.Since(begin); d >= time.Second {
+			t.Errorf("who may not ask waited %v", d)
+		}
+		cancel()
+		all.Wait()
+	})
 }
 
 // noted is a Store in which a process has noted that it signs a person in.
 type noted struct {
 	cache.Store
-	pid   int
-	since time.Time
+	note string
+}
+
+func newNoted(t *testing.T, pid int, since time.Time) *noted {
+	return &noted{newLRU(t), fmt.Sprintf(`{"pid":%d,"start":%q}`, pid, since.UTC().Format(time.RFC3339))}
 }
 
 func (n *noted) Get(ctx context.Context, key string) ([]byte, error) {
 	if strings.HasPrefix(key, "awsoidc-sign-in note-") {
-		return fmt.Appendf(nil, `{"pid":%d,"start":%q}`, n.pid, n.since.UTC().Format(time.RFC3339)), nil
+		return []byte(n.note), nil
 	}
 	return n.Store.Get(ctx, key)
 }

@@ -1,6 +1,7 @@
 package examples_test
 
 import (
+	"fmt"
 	"io"
 	"net/url"
 	"strings"
@@ -101,6 +102,28 @@ func TestLoginsTogetherAfterAKill(t *testing.T) {
 		}
 	}
 	m.count(idctest.StartDeviceAuthorization, 2)
+}
+
+// TestTokenAfterAKill has programs that may not ask find a sign-in under way,
+// and then one that was killed.
+func TestTokenAfterAKill(t *testing.T) {
+	m := newMachine(t)
+	p := m.startLogin("-profile", "dev", "-no-browser")
+	programs := []string{"token", "credential-process"}
+	for _, name := range programs {
+		m.run(name, "-profile", "dev").failed("sign-in required", fmt.Sprintf("a sign-in is under way (process %d, since ", p.cmd.Process.Pid), "login -profile dev")
+	}
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.wait()
+	for _, name := range programs {
+		r := m.run(name, "-profile", "dev")
+		r.failed("sign-in required", "; to sign in, run: go run ./examples/login -profile dev")
+		if strings.Contains(r.stderr, "under way") {
+			t.Errorf("%s: %s", name, r.stderr)
+		}
+	}
 }
 
 func TestLogout(t *testing.T) {

@@ -140,7 +140,6 @@ func TestDumbTerminalHasNoLiveLine(t *testing.T) {
 	})
 }
 
-// written is what a Prompter wrote, from whatever goroutine.
 func TestWaitingAndAdopted(t *testing.T) {
 	for _, width := range []int{20, 40, 80} {
 		var b written
@@ -149,6 +148,7 @@ func TestWaitingAndAdopted(t *testing.T) {
 		here.w = width
 		p.at = here.surroundings()
 		p.Waiting("corp\x1b[2J", "process 4711, since 10:15:00\n\u202e")
+		p.Waiting("corp", "")
 		p.Adopted("corp\x1b[2J")
 		for line := range strings.Lines(b.String()) {
 			if len(line) > width+1 {
@@ -156,7 +156,7 @@ func TestWaitingAndAdopted(t *testing.T) {
 			}
 		}
 		words := strings.Join(strings.Fields(b.String()), " ")
-		for _, want := range []string{"sign-in to corp[2J (process 4711, since 10:15:00)", "Approve there", "Signed in to corp[2J, by another program."} {
+		for _, want := range []string{"sign-in to corp[2J (process 4711, since 10:15:00)", "Approve there", "Waiting for another sign-in to corp on this machine. Approve where it was started, or end that program", "Signed in to corp[2J, by another program."} {
 			if !strings.Contains(words, want) {
 				t.Errorf("%d columns: lacks %q: %q", width, want, words)
 			}
@@ -164,6 +164,7 @@ func TestWaitingAndAdopted(t *testing.T) {
 	}
 }
 
+// written is what a Prompter wrote, from whatever goroutine.
 type written struct {
 	mu   sync.Mutex
 	text []byte

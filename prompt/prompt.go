@@ -207,7 +207,11 @@ func (p *Prompter) drawLocked(text string) {
 func (p *Prompter) Waiting(session, who string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.writeLocked(wrap("Another program is asking already for a sign-in to "+clean(session)+" ("+clean(who)+"); waiting for it. Approve there, or end it to be asked here.", p.width()))
+	text := "Another program is asking already for a sign-in to " + clean(session) + " (" + clean(who) + "); waiting for it. Approve there, or end it to be asked here."
+	if who == "" {
+		text = "Waiting for another sign-in to " + clean(session) + " on this machine. Approve where it was started, or end that program to be asked here."
+	}
+	p.writeLocked(wrap(text, p.width()))
 }
 
 // Adopted writes that the person has signed in to another program, for this
