@@ -1,7 +1,9 @@
 // Quickstart is the whole journey in one process, without an AWS account: it
 // signs in at a fake IAM Identity Center on a loopback address, uses the
 // session for an HTTP API and for the AWS SDK, and lets it be refreshed. It
-// reads no configuration, and leaves nothing behind.
+// reads no configuration, and leaves nothing behind. On request it only serves
+// that fake, for other programs, which the file config beside this one leads
+// there.
 package main
 
 import (
@@ -12,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,11 +29,15 @@ import (
 
 func main() {
 	browser := flag.Bool("browser", false, "let a person approve the sign-in in a browser, instead of approving it here")
+	port := flag.Int("serve", 0, "only serve the fake IAM Identity Center on that `PORT` of 127.0.0.1, for other programs, until Ctrl-C")
 	program.Program{
 		Name:  "quickstart",
-		Usage: "[-browser]",
+		Usage: "[-browser | -serve PORT]",
 		About: "Shows a sign-in and what can be done with it, against a fake IAM Identity Center in this process. Needs no AWS account, and leaves nothing behind.",
 		Run: func(ctx context.Context, _ []string) error {
+			if *port != 0 {
+				return serveOthers(ctx, *port)
+			}
 			return quickstart(ctx, *browser)
 		},
 	}.Main()
@@ -39,7 +46,7 @@ func main() {
 func quickstart(ctx context.Context, browser bool) (err error) {
 	begun := time.Now()
 	idc := idctest.New()
-	address, stop, err := serve(idc)
+	address, stop, err := serve(idc, 0)
 	if err != nil {
 		return err
 	}
@@ -82,6 +89,19 @@ func quickstart(ctx context.Context, browser bool) (err error) {
 		idc.Count(idctest.AnyOperation).Requests, rounded(time.Since(begun)))
 	_, err = fmt.Println(arn)
 	return err
+}
+
+// serveOthers serves a fake service until a person, or the system, ends it.
+func serveOthers(ctx context.Context, port int) error {
+	address, stop, err := serve(idctest.New(), port)
+	if err != nil {
+		return fmt.Errorf("%w; give another port", err)
+	}
+	defer stop()
+	say("A fake IAM Identity Center listens, until you press Ctrl-C. Other programs find it by\n")
+	fmt.Printf("AWS_ENDPOINT_URL=%s\n", address)
+	<-ctx.Done()
+	return nil
 }
 
 // prompter shows the sign-in as to a person. Unless there is one, it approves.
@@ -142,9 +162,10 @@ func callerARN(ctx context.Context, src *awsoidc.TokenSource, address string) (s
 	return aws.ToString(caller.Arn), nil
 }
 
-// serve serves h on a loopback address of its own until stop is called.
-func serve(h http.Handler) (address string, stop func(), err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// serve serves h on a port of 127.0.0.1, any free one for 0, until stop is
+// called.
+func serve(h http.Handler, port int) (address string, stop func(), err error) {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return "", nil, err
 	}
