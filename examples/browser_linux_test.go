@@ -2,6 +2,8 @@ package examples_test
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -28,4 +30,24 @@ func TestLoginPKCEWithoutBrowser(t *testing.T) {
 	}
 	m.comeBack(m.idc.ApproveAuthorization(authorizationURL))
 	p.wait().ok()
+}
+
+// TestLoginOpensNoTextBrowser has nothing but a text browser, which xdg-open
+// starts where there is no display, and which would take the terminal.
+func TestLoginOpensNoTextBrowser(t *testing.T) {
+	for _, opener := range []string{"xdg-open", "www-browser"} {
+		t.Run(opener, func(t *testing.T) {
+			m := newMachine(t)
+			m.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+			m.write(opener, "#!/bin/sh\n: >\"$HOME/opened\"\n")
+			if err := os.Chmod(filepath.Join(m.home, opener), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			m.idc.ApproveAfter(0)
+			m.page(m.run("login", "-profile", "dev", "-device").ok().stdout)
+			if _, opened := m.files()["opened"]; opened {
+				t.Error("a text browser was started")
+			}
+		})
+	}
 }

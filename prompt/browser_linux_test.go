@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "xdg-open" {
+	if slices.Contains([]string{"xdg-open", "www-browser"}, filepath.Base(os.Args[0])) {
 		os.Stdout.WriteString("noise\n")
 		os.Stderr.WriteString("noise\n")
 		if os.WriteFile(os.Getenv(browserVar), []byte(strings.Join(os.Args[1:], "\n")), 0o600) != nil {
@@ -35,36 +36,44 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestOpenBrowserPassesOneArgumentAndPrintsNothing(t *testing.T) {
+// opened runs a program that opens url, with an environment, on a machine that
+// has one browser. It returns the browser's arguments, "" where it was not run,
+// and the program's exit status.
+func opened(t *testing.T, browser, url string, env ...string) (arguments string, status int) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, "xdg-open")); err != nil {
-		t.Fatal(err)
+	if browser != "" {
+		if err := os.Symlink(self, filepath.Join(dir, browser)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	const url = "https://a.example/device?user_code=A&x=$(id)`id`;id|id'\"*"
 	got := filepath.Join(dir, "arguments")
 	cmd := exec.Command(self)
-	cmd.Env = []string{"PATH=" + dir, openVar + "=" + url, browserVar + "=" + got}
-	out, err := cmd.CombinedOutput()
-	if err != nil || len(out) > 0 {
+	cmd.Env = append(env, "PATH="+dir, openVar+"="+url, browserVar+"="+got)
+	if out, err := cmd.CombinedOutput(); len(out) > 0 || cmd.ProcessState == nil {
 		t.Errorf("the program ended with %v and printed %q", err, out)
 	}
-	if arguments, err := os.ReadFile(got); err != nil || string(arguments) != url {
-		t.Errorf("the browser got %q (%v), want %q", arguments, err, url)
+	raw, _ := os.ReadFile(got)
+	return string(raw), cmd.ProcessState.ExitCode()
+}
+
+func TestOpenBrowserPassesOneArgumentAndPrintsNothing(t *testing.T) {
+	const url = "https://a.example/device?user_code=A&x=$(id)`id`;id|id'\"*"
+	if arguments, status := opened(t, "xdg-open", url, "DISPLAY=:0"); arguments != url || status != 0 {
+		t.Errorf("the browser got %q, want %q; status %d", arguments, url, status)
 	}
 }
 
+// TestOpenBrowserReportsThatThereIsNone has no browser, or one that wants the
+// terminal: without a display xdg-open starts a text browser.
 func TestOpenBrowserReportsThatThereIsNone(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = []string{"PATH=" + t.TempDir(), openVar + "=https://a.example/"}
-	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 3 || len(out) > 0 {
-		t.Errorf("the program ended with %v and printed %q", err, out)
+	for _, test := range []struct{ browser, display string }{{"", ":0"}, {"www-browser", ":0"}, {"xdg-open", ""}} {
+		if arguments, status := opened(t, test.browser, "https://a.example/", "DISPLAY="+test.display); arguments != "" || status != 3 {
+			t.Errorf("%+v: the browser got %q; status %d, want 3", test, arguments, status)
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 // expected to open on this machine, in front of the person who reads the
 // terminal, and otherwise the device grant. That is: where OpenURL is nil, in an
 // SSH session, in a container, on Linux and the BSDs where there is no display
-// or no program that opens a browser, and where the output is no terminal. The
+// or no program that opens a browser but in the terminal, and where the output is no terminal. The
 // reason says which of these it was; it is for people, and may change.
 //
 // In the Windows Subsystem for Linux the program wslview, which opens Windows'
@@ -42,6 +42,11 @@ func (p *Prompter) surroundings() *surroundings {
 	if p.at != nil {
 		return p.at
 	}
+	return surroundingsOf(p.w)
+}
+
+// surroundingsOf returns what is known of this machine, and of w.
+func surroundingsOf(w io.Writer) *surroundings {
 	return &surroundings{
 		goos:   runtime.GOOS,
 		getenv: os.Getenv,
@@ -53,7 +58,7 @@ func (p *Prompter) surroundings() *surroundings {
 			_, err := exec.LookPath(program)
 			return err == nil
 		},
-		size: func() (int, int, bool) { return terminalSize(p.w) },
+		size: func() (int, int, bool) { return terminalSize(w) },
 	}
 }
 
@@ -97,31 +102,47 @@ func (s *surroundings) chooseGrant() (grant awsoidc.Grant, reason string) {
 // lacksBrowser says why no browser can be expected to open in front of the
 // person; "" where one can.
 func (s *surroundings) lacksBrowser() string {
-	unix := !slices.Contains([]string{"windows", "darwin", "ios", "plan9", "js", "wasip1"}, s.goos)
-	wsl := s.goos == "linux" && (s.isSet("WSL_DISTRO_NAME") || s.isSet("WSL_INTEROP"))
 	switch {
 	case s.isSet("SSH_CONNECTION"), s.isSet("SSH_TTY"), s.isSet("SSH_CLIENT"):
 		return "this is an SSH session"
 	case s.goos == "linux" && (s.exists("/.dockerenv") || s.exists("/run/.containerenv") || s.isSet("container") || s.isSet("KUBERNETES_SERVICE_HOST")):
 		return "this is a container"
-	case wsl && s.runnable("wslview"):
+	}
+	return s.lacksWindow()
+}
+
+// lacksWindow says why no browser can be expected to open in a window of its
+// own; "" where one can.
+func (s *surroundings) lacksWindow() string {
+	unix := !slices.Contains([]string{"windows", "darwin", "ios", "plan9", "js", "wasip1"}, s.goos)
+	wsl := s.goos == "linux" && (s.isSet("WSL_DISTRO_NAME") || s.isSet("WSL_INTEROP"))
+	switch opener := s.opener(); {
+	case !unix, wsl && s.runnable("wslview"):
 		return ""
-	case unix && !s.isSet("DISPLAY") && !s.isSet("WAYLAND_DISPLAY"):
+	case !s.isSet("DISPLAY") && !s.isSet("WAYLAND_DISPLAY"):
 		return "there is no display for a browser"
-	case unix && !s.opensBrowser():
+	case opener == "":
 		return "there is no program that opens a browser, such as xdg-open"
+	case opener == "www-browser":
+		return "there is no browser but one for the terminal"
 	}
 	return ""
 }
 
-// opensBrowser reports whether there is one of the programs that OpenBrowser
-// starts on Linux and the BSDs.
-func (s *surroundings) opensBrowser() bool {
+// opener returns which of the programs that open a browser on Linux and the BSDs
+// OpenBrowser starts, "" where there is none. On Debian www-browser is a text
+// browser.
+func (s *surroundings) opener() string {
 	programs := []string{"xdg-open"}
 	if s.goos == "linux" {
 		programs = append(programs, "x-www-browser", "www-browser", "wslview")
 	}
-	return slices.ContainsFunc(programs, s.runnable)
+	for _, program := range programs {
+		if s.runnable(program) {
+			return program
+		}
+	}
+	return ""
 }
 
 // live reports whether a line can be written over and over.

@@ -88,6 +88,9 @@ func TestChooseGrant(t *testing.T) {
 		"no display":               {desktop().without("DISPLAY"), "no display"},
 		"OpenBSD without display":  {desktop().on("openbsd", "xdg-open").without("DISPLAY"), "no display"},
 		"no browser":               {desktop().on("linux"), "no program"},
+		"text browser":             {desktop().on("linux", "www-browser"), "one for the terminal"},
+		"WSL with a text browser":  {desktop("WSL_DISTRO_NAME", "Debian").on("linux", "www-browser"), "one for the terminal"},
+		"any browser with windows": {desktop().on("linux", "x-www-browser", "www-browser"), here},
 		"FreeBSD without xdg-open": {desktop().on("freebsd", "www-browser"), "no program"},
 	} {
 		t.Run(name, func(t *testing.T) {
