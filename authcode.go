@@ -162,8 +162,7 @@ func (s *TokenSource) awaitCode(ctx context.Context, callback *loopback.Receiver
 	case err != nil:
 		return "", err
 	case refusal != nil && refusal.Code == "access_denied":
-		return "", &failure{kind: ErrAccessDenied, what: "the sign-in was refused", cause: refusal,
-			advice: "sign in again, and approve only what you started yourself"}
+		return "", refused(refusal)
 	case refusal != nil:
 		s.refuseClient(reg.clientID)
 		return "", &failure{what: "the sign-in failed", cause: refusal, advice: "sign in again with a new registration, or use GrantDevice"}
@@ -191,7 +190,7 @@ func (s *TokenSource) redeem(ctx context.Context, reg *registration, code wire.S
 	case err == nil:
 		return s.saveSignIn(ctx, s.newSession(reg, answer, sentAt))
 	case isType(err, wire.TypeAccessDenied):
-		return s.signInFailed("the sign-in was refused", err)
+		return s.signInFailed("the sign-in failed", err)
 	case isType(err, wire.TypeInvalidClient):
 		s.refuseClient(reg.clientID)
 		return s.signInFailed("the sign-in failed", err)

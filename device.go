@@ -101,8 +101,8 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 			delay = interval
 		case isType(err, wire.TypeExpiredToken):
 			return s.codeExpired(err)
-		case isType(err, wire.TypeAccessDenied):
-			return s.signInFailed("the sign-in was refused", err)
+		case isRefusal(err):
+			return refused(err)
 		case isType(err, wire.TypeInvalidClient):
 			s.refuseClient(reg.clientID)
 			return s.signInFailed("sign-in failed", err)
@@ -116,6 +116,13 @@ func (s *TokenSource) awaitApproval(ctx context.Context, reg *registration, auth
 			return s.signInFailed("sign-in failed", err)
 		}
 	}
+}
+
+// isRefusal reports whether err says that the person refused, and not that
+// something else is in the way.
+func isRefusal(err error) bool {
+	e, ok := errors.AsType[*wire.Error](err)
+	return ok && e.Type == wire.TypeAccessDenied && e.Reason == ""
 }
 
 // poll asks once for the token. A poll that was sent is not abandoned at once,

@@ -61,6 +61,7 @@ type failure struct {
 	kind   error     // a sentinel above, or nil
 	what   string    // what failed, where kind does not say it
 	cause  error     // may be nil
+	mute   bool      // the cause's text says what the rest says
 	advice string    // what to do next
 	retry  time.Time // when to try again, where that is known
 	own    bool      // it is about what one caller brought
@@ -77,7 +78,7 @@ func (e *failure) Error() string {
 	} else {
 		b.WriteString("awsoidc: " + e.what)
 	}
-	if e.cause != nil {
+	if e.cause != nil && !e.mute {
 		b.WriteString(": " + e.cause.Error())
 	}
 	if e.advice != "" {

@@ -187,6 +187,13 @@ func (s *TokenSource) checkStartURL() string {
 	return fmt.Sprintf("check that the start URL %s belongs to an Identity Center instance in region %s", s.cfg.StartURL, s.cfg.Region)
 }
 
+const approveOwn = "sign in again, and approve only what you started yourself"
+
+// refused is the error of a sign-in that the person refused, as the cause says.
+func refused(cause error) error {
+	return &failure{kind: ErrAccessDenied, what: "on the page in the browser", cause: cause, mute: true, advice: approveOwn}
+}
+
 func (s *TokenSource) codeExpired(cause error) error {
 	return &failure{kind: ErrCodeExpired, cause: cause, advice: "sign in again, and approve within the time shown"}
 }
@@ -199,7 +206,7 @@ func (s *TokenSource) signInFailed(what string, err error) error {
 	f := &failure{what: what, cause: err, advice: serviceAdvice(err)}
 	switch {
 	case isType(err, wire.TypeAccessDenied):
-		f.kind, f.advice = ErrAccessDenied, "sign in again, and approve only what you started yourself"
+		f.kind, f.what, f.advice = ErrAccessDenied, "", approveOwn
 	case isType(err, wire.TypeInvalidClient):
 		f.advice = "sign in again: the next sign-in registers a new client"
 	case isType(err, wire.TypeInvalidRequest), isType(err, wire.TypeInvalidClientMetadata):

@@ -119,9 +119,9 @@ func (s *TokenSource) shareTurn(ctx context.Context, t turn) error {
 	advice := "sign in again, to be asked once more"
 	switch t.Outcome {
 	case outcomeDenied:
-		return &failure{kind: ErrAccessDenied, what: fmt.Sprintf("the sign-in of process %d was refused", t.PID), advice: advice}
+		return &failure{kind: ErrAccessDenied, what: fmt.Sprintf("to process %d, which asked for all", t.PID), advice: advice}
 	case outcomeExpired:
-		return &failure{kind: ErrCodeExpired, what: fmt.Sprintf("the sign-in of process %d", t.PID), advice: advice}
+		return &failure{kind: ErrCodeExpired, what: fmt.Sprintf("that of process %d, which asked for all", t.PID), advice: advice}
 	case outcomeSignedIn:
 		seq := s.seq.Add(1)
 		raw, err := s.read(ctx)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -156,7 +157,9 @@ func TestLoginDenied(t *testing.T) {
 	if err := m.idc.Deny(p.code); err != nil {
 		t.Fatal(err)
 	}
-	p.wait().failedAfterPrompt("the sign-in was refused", "sign in again")
+	r := p.wait()
+	r.failedAfterPrompt("access was denied: on the page in the browser; sign in again, and approve only what you started yourself")
+	r.deniedOnce()
 	m.keeps(old)
 }
 
@@ -256,6 +259,18 @@ func TestLoginPKCEDenied(t *testing.T) {
 	old := m.signIn(time.Hour)
 	p := m.command("login", "-profile", "dev", "-pkce", "-no-browser", "-force")
 	m.comeBack(m.idc.DenyAuthorization(m.startPKCE(p)))
-	p.wait().failedAtLast("access was denied", "the sign-in was refused", "sign in again, and approve only what you started yourself")
+	r := p.wait()
+	r.failedAtLast("access was denied: on the page in the browser; sign in again, and approve only what you started yourself")
+	r.deniedOnce()
 	m.keeps(old)
+}
+
+// deniedOnce fails the test unless the error says once that the sign-in was
+// refused.
+func (r result) deniedOnce() {
+	r.t.Helper()
+	_, line, _ := strings.Cut(r.stderr, r.name+": ")
+	if n := len(regexp.MustCompile("(?i)den(y|ied)|refuse|reject").FindAllString(line, -1)); n != 1 {
+		r.t.Errorf("%s says %d times that it was refused: %s", r.command, n, line)
+	}
 }

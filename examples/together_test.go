@@ -79,7 +79,9 @@ func TestLoginsTogetherAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range all {
-		p.wait().failedAtLast("access was denied", "sign in again")
+		r := p.wait()
+		r.failedAtLast("access was denied", "sign in again")
+		r.deniedOnce()
 	}
 	m.count(idctest.StartDeviceAuthorization, 1)
 }

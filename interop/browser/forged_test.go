@@ -125,7 +125,7 @@ func TestDecidedByAnotherSite(t *testing.T) {
 		b.decideFromHere(l.url).has(t, 403, "Not from this page", "was not carried out")
 		b.open(l.url)
 		b.click("Deny")
-		l.fails("the sign-in was refused")
+		l.fails("access was denied")
 	}
 	h.notSignedIn()
 }

@@ -63,7 +63,7 @@ func TestDenied(t *testing.T) {
 	l := h.start("-pkce")
 	b.open(l.url)
 	b.click("Deny").has(t, 200, "Sign-in refused", "your program was told", "You may close this window")
-	l.fails("the sign-in was refused", "sign in again")
+	l.fails("access was denied", "sign in again")
 	h.notSignedIn()
 	if n := h.exchanges(); n != 0 {
 		t.Errorf("a code was sent %d times", n)
@@ -90,7 +90,7 @@ func TestDevice(t *testing.T) {
 				l.succeeds()
 				h.signedIn()
 			} else {
-				l.fails("the sign-in was refused", "sign in again")
+				l.fails("access was denied", "sign in again")
 				h.notSignedIn()
 			}
 			b.open(l.url).has(t, 200, "This code can’t be used")
