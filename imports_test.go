@@ -25,6 +25,7 @@ func TestImports(t *testing.T) {
 		"/internal/flight":     {},
 		"/internal/filelock":   {"golang.org/x/sys"},
 		"/internal/atomicfile": {"golang.org/x/sys"},
+		"/internal/terminal":   {"golang.org/x/term", "golang.org/x/sys"},
 		"": {
 			module + "/wire", module + "/cache", module + "/internal/",
 			"github.com/hashicorp/golang-lru/v2", xsync, "golang.org/x/sys", "golang.org/x/time", oauth2, smithy,

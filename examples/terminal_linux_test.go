@@ -23,10 +23,10 @@ type screen struct {
 	closed chan struct{} // nothing more will be
 }
 
-// startOn starts login on a terminal of that size.
-func (m *machine) startOn(columns, rows uint16, args ...string) (*process, *screen) {
+// startOn starts a program on a terminal of that size.
+func (m *machine) startOn(columns, rows uint16, name string, args ...string) (*process, *screen) {
 	m.t.Helper()
-	p := m.command("login", args...)
+	p := m.command(name, args...)
 	p.cmd.Stdout, p.cmd.Stderr = nil, nil // the terminal
 	master, err := pty.StartWithSize(p.cmd, &pty.Winsize{Cols: columns, Rows: rows})
 	if err != nil {
@@ -86,7 +86,7 @@ func TestLoginOverSSH(t *testing.T) {
 			m.setenv("TERM", "xterm-256color")
 			m.setenv("LANG", "C.UTF-8")
 			m.idc.ApproveAfter(2)
-			p, s := m.startOn(columns, 50, "-profile", "dev")
+			p, s := m.startOn(columns, 50, "login", "-profile", "dev")
 			s.await("Signed in to corp.\r\n")
 			p.wait().ok()
 			<-s.closed
@@ -108,7 +108,7 @@ func TestLoginOverSSH(t *testing.T) {
 
 func TestLoginInterruptedAtATerminal(t *testing.T) {
 	m := newMachine(t)
-	p, s := m.startOn(80, 24, "-profile", "dev", "-no-browser")
+	p, s := m.startOn(80, 24, "login", "-profile", "dev", "-no-browser")
 	s.await("Waiting for approval, 9:")
 	if _, err := s.master.Write([]byte{3}); err != nil { // Ctrl-C
 		t.Fatal(err)
@@ -135,5 +135,28 @@ func TestLoginWithoutStandardInput(t *testing.T) {
 	m.page(r.stdout)
 	if strings.ContainsAny(r.stderr, "\r\x1b") || strings.Contains(r.stderr, "Waiting") || !strings.Contains(r.stderr, "Using the device grant: ") {
 		t.Errorf("standard error, which is a pipe, got %q", r.stderr)
+	}
+}
+
+// TestErrorAtATerminal has an error that is longer than the terminal is wide:
+// words stay whole, and so does the command to copy.
+func TestErrorAtATerminal(t *testing.T) {
+	for _, columns := range []uint16{80, 40} {
+		t.Run(fmt.Sprint(columns), func(t *testing.T) {
+			m := newMachine(t)
+			said := m.run("token", "-profile", "dev").stderr // to a pipe
+			p, s := m.startOn(columns, 24, "token", "-profile", "dev")
+			p.wait()
+			<-s.closed
+			lines := strings.Split(strings.TrimSuffix(s.String(), "\r\n"), "\r\n")
+			for _, line := range lines {
+				if len(line) > int(columns) && strings.Contains(line, " ") && !strings.HasPrefix(line, "go run ") {
+					t.Errorf("%d columns: the line %q is longer", columns, line)
+				}
+			}
+			if got, want := strings.Join(lines, " ")+"\n", said; got != want || lines[len(lines)-1] != "go run ./examples/login -profile dev" {
+				t.Errorf("%d columns: the terminal shows\n%s\nand a pipe gets\n%s", columns, s, want)
+			}
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/internal/terminal"
 )
 
 var (
@@ -120,7 +121,7 @@ func (p *Prompter) finish(a *asking, session string, err error) {
 	p.drawLocked("")
 	switch {
 	case err == nil:
-		p.writeLocked(wrap("Signed in to "+session+".", p.width())) // nobody is left to tell of a failure
+		p.writeLocked(terminal.Wrap("Signed in to "+session+".", p.width())) // nobody is left to tell of a failure
 	case live:
 		p.writeLocked(outcome(err) + "\n")
 	}
@@ -152,7 +153,7 @@ func (p *Prompter) open(a *asking, url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !a.finished {
-		p.writeLocked(wrap("No browser could be opened here: open the URL above yourself.", p.width()))
+		p.writeLocked(terminal.Wrap("No browser could be opened here: open the URL above yourself.", p.width()))
 	}
 }
 
@@ -211,7 +212,7 @@ func (p *Prompter) Waiting(session, who string) {
 	if who == "" {
 		text = "Waiting for another sign-in to " + clean(session) + " on this machine. Approve where it was started, or end that program to be asked here."
 	}
-	p.writeLocked(wrap(text, p.width()))
+	p.writeLocked(terminal.Wrap(text, p.width()))
 }
 
 // Adopted writes that the person has signed in to another program, for this
@@ -219,7 +220,7 @@ func (p *Prompter) Waiting(session, who string) {
 func (p *Prompter) Adopted(session string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.writeLocked(wrap("Signed in to "+clean(session)+", by another program.", p.width()))
+	p.writeLocked(terminal.Wrap("Signed in to "+clean(session)+", by another program.", p.width()))
 }
 
 // writeLocked writes text, which is whole lines, above the live line. p.mu must

@@ -11,14 +11,16 @@ import (
 	"golang.org/x/term"
 
 	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/internal/terminal"
 )
 
 // ChooseGrant chooses the authorization code grant where a browser can be
 // expected to open on this machine, in front of the person who reads the
 // terminal, and otherwise the device grant. That is: where OpenURL is nil, in an
 // SSH session, in a container, on Linux and the BSDs where there is no display
-// or no program that opens a browser but in the terminal, and where the output is no terminal. The
-// reason says which of these it was; it is for people, and may change.
+// or no program that opens a browser outside of the terminal, and where the
+// output is no terminal. The reason says which of these it was; it is for
+// people, and may change.
 //
 // In the Windows Subsystem for Linux the program wslview, which opens Windows'
 // browser, does in place of a display.
@@ -58,7 +60,7 @@ func surroundingsOf(w io.Writer) *surroundings {
 			_, err := exec.LookPath(program)
 			return err == nil
 		},
-		size: func() (int, int, bool) { return terminalSize(w) },
+		size: func() (int, int, bool) { return terminal.Size(w) },
 	}
 }
 
@@ -77,23 +79,11 @@ func isSameTerminal(a, b io.Writer) bool {
 	return err == nil && os.SameFile(first, second)
 }
 
-func terminalSize(w io.Writer) (width, height int, ok bool) {
-	f, isFile := w.(*os.File)
-	if !isFile || f == nil || !term.IsTerminal(int(f.Fd())) {
-		return 0, 0, false
-	}
-	width, height, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0, 0, true // a terminal whose size is unknown
-	}
-	return width, height, true
-}
-
 func (s *surroundings) chooseGrant() (grant awsoidc.Grant, reason string) {
 	if reason := s.lacksBrowser(); reason != "" {
 		return awsoidc.GrantDevice, reason
 	}
-	if _, _, terminal := s.size(); !terminal {
+	if _, _, isTerminal := s.size(); !isTerminal {
 		return awsoidc.GrantDevice, "the output is not a terminal"
 	}
 	return awsoidc.GrantAuthCode, "a browser can be opened on this machine"

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/internal/terminal"
 	"github.com/awsoidc/awsoidc/wire"
 )
 
@@ -22,7 +23,7 @@ func (p *Prompter) text(v awsoidc.Verification) (before, after string) {
 	var b strings.Builder
 	width := p.width()
 	say := func(format string, values ...any) {
-		b.WriteString(wrap(fmt.Sprintf(format, values...), width))
+		b.WriteString(terminal.Wrap(fmt.Sprintf(format, values...), width))
 	}
 	urlIsNext := func() {
 		before = b.String() + "\n"
@@ -60,7 +61,7 @@ func (p *Prompter) text(v awsoidc.Verification) (before, after string) {
 		say("Or type %s at %s", code, v.URI)
 	}
 	say("Approve only if the page shows the same code. It is valid for %s.", valid)
-	caption := wrap("Or scan this with a phone, and compare "+code+":", width)
+	caption := terminal.Wrap("Or scan this with a phone, and compare "+code+":", width)
 	if picture := p.surroundings().qrCode(v.URIComplete, strings.Count(caption, "\n")+1); picture != "" {
 		b.WriteString(caption + picture)
 	}
@@ -80,28 +81,6 @@ func (p *Prompter) width() int {
 		return width
 	}
 	return defaultWidth
-}
-
-// wrap breaks a paragraph into lines between its words. A word, such as a URL,
-// stays whole whatever its length.
-func wrap(text string, width int) string {
-	var b strings.Builder
-	used := 0
-	for word := range strings.FieldsSeq(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case used == 0:
-		case used+1+n <= width:
-			b.WriteByte(' ')
-			used++
-		default:
-			b.WriteByte('\n')
-			used = 0
-		}
-		b.WriteString(word)
-		used += n
-	}
-	return b.String() + "\n"
 }
 
 // indented sets a line off, unless the terminal would then break it.

@@ -17,6 +17,8 @@ import (
 	"unicode"
 
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/awsoidc/awsoidc/internal/terminal"
 )
 
 // A Program is a command. Its results go to standard output, everything else
@@ -105,7 +107,7 @@ func (warnings) Write(line []byte) (int, error) {
 }
 
 func warn(text string) {
-	fmt.Fprintf(os.Stderr, "%s: warning: %s\n", flag.CommandLine.Name(), oneLine(text))
+	say("%s: warning: %s", flag.CommandLine.Name(), oneLine(text))
 }
 
 // advise adds what somebody at a terminal can do to errors of their system.
@@ -116,18 +118,19 @@ func advise(err error) error {
 	return err
 }
 
+const loginCommand = "go run ./examples/login"
+
 // LoginCommand returns the command that signs in to a profile; "" is the
 // environment's.
 func LoginCommand(profile string) string {
-	const command = "go run ./examples/login"
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@+/"
 	switch {
 	case profile == "":
-		return command
+		return loginCommand
 	case strings.Trim(profile, plain) != "":
 		profile = strconv.Quote(profile)
 	}
-	return command + " -profile " + profile
+	return loginCommand + " -profile " + profile
 }
 
 func (p Program) parse(flags *flag.FlagSet, args []string) ([]string, error) {
@@ -157,8 +160,25 @@ func (p Program) help(flags *flag.FlagSet, w io.Writer) {
 }
 
 func (p Program) fail(err error) {
-	fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, oneLine(advise(err).Error()))
+	say("%s: %s", p.Name, oneLine(advise(err).Error()))
 	os.Exit(1)
+}
+
+// say writes a line to standard error. A terminal would break it anywhere: there
+// it is broken between words, and what LoginCommand has said stays whole, to be
+// copied.
+func say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	width, _, _ := terminal.Size(os.Stderr)
+	if width == 0 {
+		fmt.Fprintln(os.Stderr, line)
+		return
+	}
+	text, command, found := strings.Cut(line, loginCommand)
+	fmt.Fprint(os.Stderr, terminal.Wrap(text, width))
+	if found {
+		fmt.Fprintln(os.Stderr, loginCommand+command)
+	}
 }
 
 // oneLine puts s on one line of printable characters.
