@@ -97,7 +97,7 @@ func (s *TokenSource) noWayBack(err error) string {
 }
 
 func (s *TokenSource) listenFailed(err error) error {
-	f := &failure{what: s.noWayBack(err), cause: err, advice: "use the device grant, which needs no way back"}
+	f := &failure{what: s.noWayBack(err), cause: err, advice: "set Grant to GrantDevice, which needs no way back"}
 	if errors.Is(err, loopback.ErrPortTaken) {
 		f.advice = "end the program that uses the port, or set RedirectPort to another, or to 0 for any free one"
 	}
@@ -165,7 +165,7 @@ func (s *TokenSource) awaitCode(ctx context.Context, callback *loopback.Receiver
 		return "", refused(refusal)
 	case refusal != nil:
 		s.refuseClient(reg.clientID)
-		return "", &failure{what: "the sign-in failed", cause: refusal, advice: "sign in again with a new registration, or use GrantDevice"}
+		return "", &failure{what: "the sign-in failed", cause: refusal, advice: "sign in again with a new registration, or set Grant to GrantDevice"}
 	case answer.Err != nil:
 		return "", &failure{what: "the sign-in failed", cause: answer.Err, advice: "sign in again, and check what answers at " + s.cfg.Endpoints.OIDC}
 	}

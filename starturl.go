@@ -30,8 +30,11 @@ var identityCenterHosts = [...]string{
 // redirects to, once. The configured one stays the name of the session.
 func (s *TokenSource) startURL(ctx context.Context) (string, error) {
 	u, err := url.Parse(s.cfg.StartURL)
-	if err != nil || u.Scheme != "https" || isPortalHost(u.Host) {
+	if err != nil || u.Scheme != "https" {
 		return s.cfg.StartURL, nil // New has checked it
+	}
+	if isPortalHost(u.Host) {
+		return s.cfg.StartURL, s.checkRegion("is of", u)
 	}
 	to, err := s.redirectOf(ctx, u)
 	if ctx.Err() != nil {
@@ -47,12 +50,22 @@ func (s *TokenSource) startURL(ctx context.Context) (string, error) {
 	case target.Scheme != "https" || !isPortalHost(target.Host):
 		return "", s.badStartURL(fmt.Sprintf("it redirects to %s, which is not AWS's", wire.Redact(target.Host)), nil)
 	}
-	if region := portalRegion(target.Hostname()); region != "" && region != s.cfg.Region {
-		return "", &failure{kind: ErrConfig, what: fmt.Sprintf("the start URL %s leads to an Identity Center instance in %s, but the configured region is %s", s.cfg.StartURL, region, s.cfg.Region),
-			advice: "set the region of the sign-in (sso_region) to " + region}
+	if err := s.checkRegion("leads to", target); err != nil {
+		return "", err
 	}
 	target.Fragment, target.RawFragment = "", ""
 	return target.String(), nil
+}
+
+// checkRegion fails where a portal's URL names another region than the
+// configured one. Is says what the start URL has to do with it.
+func (s *TokenSource) checkRegion(is string, portal *url.URL) error {
+	region := portalRegion(portal.Hostname())
+	if region == "" || region == s.cfg.Region {
+		return nil
+	}
+	return &failure{kind: ErrConfig, what: fmt.Sprintf("the start URL %s %s an Identity Center instance in %s, but the configured region is %s", s.cfg.StartURL, is, region, s.cfg.Region),
+		advice: "set the region of the sign-in (sso_region) to " + region}
 }
 
 // redirectOf asks for the headers of u, and returns where it redirects to. The

@@ -132,8 +132,25 @@ func TestStartURLThatLeadsElsewhere(t *testing.T) {
 	}
 }
 
+// TestStartURLOfAnotherRegion has a portal whose URL names its region.
+func TestStartURLOfAnotherRegion(t *testing.T) {
+	for _, startURL := range []string{"https://ssoins-1.portal.eu-west-1.app.aws", "https://ssoins-1.eu-west-1.portal.amazonaws.com/start"} {
+		for _, grant := range []awsoidc.Grant{awsoidc.GrantDevice, awsoidc.GrantAuthCode} {
+			srv := idctest.New()
+			src := newSource(t, srv, func(c *awsoidc.Config) { c.StartURL, c.Grant = startURL, grant })
+			err := src.Login(t.Context())
+			if !errors.Is(err, awsoidc.ErrConfig) || !strings.Contains(err.Error(), "in eu-west-1, but the configured region is us-east-1; set the region of the sign-in (sso_region) to eu-west-1") {
+				t.Errorf("%s: got %v", startURL, err)
+			}
+			if n := srv.Count(idctest.StartDeviceAuthorization).Requests; n != 0 {
+				t.Errorf("%s: the service was asked", startURL)
+			}
+		}
+	}
+}
+
 func TestStartURLOfAWS(t *testing.T) {
-	for _, u := range []string{own, "https://D-1234567890.AWSAPPS.com:443/start", "https://identitycenter.amazonaws.com/ssoins-1234567890abcdef", "http://127.0.0.1:1234/start"} {
+	for _, u := range []string{own, "https://D-1234567890.AWSAPPS.com:443/start", "https://identitycenter.amazonaws.com/ssoins-1234567890abcdef", "https://ssoins-1.portal.us-east-1.app.aws", "http://127.0.0.1:1234/start"} {
 		s := &site{}
 		s.login(t, u) // the fake service has another instance, perhaps
 		if len(s.asked) != 0 {

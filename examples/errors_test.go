@@ -149,6 +149,14 @@ func TestRejectedStartURL(t *testing.T) {
 	m.keeps(old)
 }
 
+func TestRegionThatTheStartURLContradicts(t *testing.T) {
+	m := newMachine(t)
+	for _, grant := range []string{"-pkce", "-device"} {
+		m.run("login", "-start-url", "https://ssoins-1.portal.eu-west-1.app.aws", "-region", "us-east-1", grant, "-no-browser").
+			failed("an Identity Center instance in eu-west-1, but the configured region is us-east-1", "set the region of the sign-in (sso_region) to eu-west-1")
+	}
+}
+
 func TestCorruptCacheFile(t *testing.T) {
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"startUrl": "https://d-1234`, "not an object": `[1]`, "other types": `{"accessToken": 1}`, "binary": "\x00\xff\x1b[2J",

@@ -3,7 +3,9 @@ package examples_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -248,10 +250,32 @@ func TestLoginPKCE(t *testing.T) {
 	m := newMachine(t)
 	p := m.command("login", "-profile", "dev", "-pkce", "-no-browser")
 	m.comeBack(m.idc.ApproveAuthorization(m.startPKCE(p)))
-	p.wait().ok()
+	if r := p.wait().ok(); !strings.Contains(strings.Join(strings.Fields(r.stderr), " "), "To approve on another one, stop this and run it with -device.") {
+		t.Errorf("standard error does not name the flag: %s", r.stderr)
+	}
 	if s := m.session("corp"); s.AccessToken == "" || s.RefreshToken == "" {
 		t.Errorf("session %+v", s)
 	}
+}
+
+func TestLoginPort(t *testing.T) {
+	m := newMachine(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
+	args := []string{"-profile", "dev", "-pkce", "-no-browser", "-port", port}
+	m.run("login", args...).failed("on port "+port, "end the program that uses the port", "the flags for it are -port and -device")
+	l.Close()
+	p := m.command("login", args...)
+	callback, err := m.idc.ApproveAuthorization(m.startPKCE(p))
+	if !strings.HasPrefix(callback, "http://127.0.0.1:"+port+"/") {
+		t.Errorf("the browser comes back to %s", callback)
+	}
+	m.comeBack(callback, err)
+	p.wait().ok()
 }
 
 func TestLoginPKCEDenied(t *testing.T) {

@@ -35,6 +35,11 @@ type Prompter struct {
 	// URL has its line in the text, once.
 	URLs io.Writer
 
+	// DeviceHint completes the sentence "to approve on another machine, stop
+	// this and …", which the person is told with the authorization code grant.
+	// "" means "use the device grant".
+	DeviceHint string
+
 	mu   sync.Mutex // held while anything is written
 	line string     // what the live line shows; guarded by mu
 	w    io.Writer

@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ func (p *Prompter) text(v awsoidc.Verification) (before, after string) {
 		}
 		urlIsNext()
 		say("Approve only if you have just started this sign-in. You have %s.", valid)
-		say("The browser must run on this machine. To approve on another one, stop this and use the device grant.")
+		say("The browser must run on this machine. To approve on another one, stop this and %s.", cmp.Or(p.DeviceHint, "use the device grant"))
 		return before, b.String()
 	}
 

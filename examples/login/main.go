@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -39,11 +40,12 @@ func main() {
 	})
 	flag.BoolVar(&o.device, "device", false, "use the device authorization grant: approve in a browser on any device")
 	flag.BoolVar(&o.pkce, "pkce", false, "use the authorization code grant with PKCE: approve in a browser on this machine")
+	flag.IntVar(&o.RedirectPort, "port", 0, "port `N` of this machine that the browser comes back to, with -pkce; by default any free one")
 	flag.BoolVar(&o.noBrowser, "no-browser", false, "open no browser; only show the URL")
 	flag.BoolVar(&o.force, "force", false, "sign in even if the session is valid")
 	program.Program{
 		Name:  "login",
-		Usage: "[-profile P | -sso-session S | -start-url U -region R] [-scopes a,b] [-device | -pkce] [-no-browser] [-force]",
+		Usage: "[-profile P | -sso-session S | -start-url U -region R] [-scopes a,b] [-device | -pkce] [-port N] [-no-browser] [-force]",
 		About: "Signs in to IAM Identity Center. Where the session is valid, or can be refreshed, there is nothing to do.",
 		Run: func(ctx context.Context, _ []string) error {
 			return login(ctx, o)
@@ -57,6 +59,7 @@ func login(ctx context.Context, o options) (err error) {
 	}
 	terminal := prompt.Terminal(os.Stderr)
 	terminal.URLs = os.Stdout
+	terminal.DeviceHint = "run it with -device"
 	if !o.noBrowser {
 		terminal.OpenURL = prompt.OpenBrowser
 	}
@@ -84,7 +87,16 @@ func login(ctx context.Context, o options) (err error) {
 			return inTrouble(ctx, err)
 		}
 	}
-	return src.Login(ctx)
+	return inFlags(src.Login(ctx))
+}
+
+// inFlags says which flags set what an error about the way back of the browser
+// calls by its names in Go.
+func inFlags(err error) error {
+	if listen, ok := errors.AsType[*net.OpError](err); ok && listen.Op == "listen" {
+		return fmt.Errorf("%w; the flags for it are -port and -device", err)
+	}
+	return err
 }
 
 // isOver reports whether the portal says that the session has ended, as when the
