@@ -136,7 +136,11 @@ type GrantChooser interface {
 	ChooseGrant() (grant Grant, reason string)
 }
 
-// Prompter shows a person how to approve a sign-in.
+// Prompter shows a person how to approve a sign-in. It may be a GrantChooser and
+// a WaitingPrompter as well. One that lacks a method of those is silently none:
+// let the compiler say so.
+//
+//	var _ awsoidc.WaitingPrompter = (*window)(nil)
 type Prompter interface {
 	// Prompt shows v and returns without waiting for the person. The sign-in
 	// goes on until it is approved, refused or over; then finish is called

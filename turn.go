@@ -17,7 +17,8 @@ import (
 // or is killed, the next one asks. The lock of the session's record is free
 // meanwhile: who has a token goes on using and refreshing it.
 
-// A WaitingPrompter is a Prompter that tells the person why nothing is asked.
+// A WaitingPrompter is a Prompter that tells the person why nothing is asked, and
+// how that ended. It must have both methods.
 type WaitingPrompter interface {
 	Prompter
 	// Waiting is called when a sign-in begins to wait for another one that asks
