@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// On Linux the programs that open a browser are found by PATH, where this
-// machine has none.
-func TestLoginSaysThatNoBrowserOpened(t *testing.T) {
-	m := newMachine(t)
-	m.idc.ApproveAfter(0)
-	r := m.run("login", "-profile", "dev", "-device").ok()
-	if !strings.Contains(r.stderr, "A browser should open") || !strings.Contains(r.stderr, "No browser could be opened") {
-		t.Errorf("standard error: %s", r.stderr)
+// withBrowser gives the machine a display, and a program that is to open a
+// browser there: a script.
+func (m *machine) withBrowser(opener, script string) {
+	m.t.Helper()
+	m.setenv("DISPLAY", ":0")
+	m.write(opener, "#!/bin/sh\n"+script+"\n")
+	if err := os.Chmod(filepath.Join(m.home, opener), 0o700); err != nil {
+		m.t.Fatal(err)
 	}
-	m.page(r.stdout)
 }
 
-func TestLoginPKCEWithoutBrowser(t *testing.T) {
+func TestLoginPKCEWhereTheBrowserFails(t *testing.T) {
 	m := newMachine(t)
+	m.withBrowser("xdg-open", "exit 1")
 	p := m.command("login", "-profile", "dev", "-pkce")
 	stderr := make(chan said, 100)
 	p.cmd.Stderr = io.MultiWriter(p.cmd.Stderr, teller{0, stderr})
@@ -29,24 +29,36 @@ func TestLoginPKCEWithoutBrowser(t *testing.T) {
 	for !strings.Contains((<-stderr).text, "No browser could be opened here: open the URL above yourself.") {
 	}
 	m.comeBack(m.idc.ApproveAuthorization(authorizationURL))
-	p.wait().ok()
+	if r := p.wait().ok(); !strings.Contains(r.stderr, "It should open by itself") {
+		t.Errorf("standard error: %s", r.stderr)
+	}
 }
 
-// TestLoginOpensNoTextBrowser has nothing but a text browser, which xdg-open
-// starts where there is no display, and which would take the terminal.
+func TestLoginPKCEWithoutBrowser(t *testing.T) {
+	m := newMachine(t)
+	p := m.command("login", "-profile", "dev", "-pkce")
+	m.comeBack(m.idc.ApproveAuthorization(m.startPKCE(p)))
+	if r := p.wait().ok(); strings.Contains(r.stderr, "should open") || !strings.Contains(r.stderr, "Open this here:") {
+		t.Errorf("standard error: %s", r.stderr)
+	}
+}
+
+// TestLoginOpensNoTextBrowser has nothing but a text browser, which would take
+// the terminal; xdg-open starts one where there is no display.
 func TestLoginOpensNoTextBrowser(t *testing.T) {
 	for _, opener := range []string{"xdg-open", "www-browser"} {
 		t.Run(opener, func(t *testing.T) {
 			m := newMachine(t)
+			m.withBrowser(opener, `: >"$HOME/opened"`)
 			m.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
-			m.write(opener, "#!/bin/sh\n: >\"$HOME/opened\"\n")
-			if err := os.Chmod(filepath.Join(m.home, opener), 0o700); err != nil {
-				t.Fatal(err)
+			if opener == "xdg-open" {
+				m.setenv("DISPLAY", "")
 			}
 			m.idc.ApproveAfter(0)
-			m.page(m.run("login", "-profile", "dev", "-device").ok().stdout)
-			if _, opened := m.files()["opened"]; opened {
-				t.Error("a text browser was started")
+			r := m.run("login", "-profile", "dev", "-device").ok()
+			m.page(r.stdout)
+			if _, opened := m.files()["opened"]; opened || strings.Contains(r.stderr, "should open") {
+				t.Errorf("a text browser was started, %v, or promised: %s", opened, r.stderr)
 			}
 		})
 	}

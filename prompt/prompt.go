@@ -24,7 +24,8 @@ var (
 type Prompter struct {
 	// OpenURL opens a URL in the person's browser, such as OpenBrowser does.
 	// It runs in a goroutine of its own, which ends when it returns. If it
-	// fails, the person is told to open the URL. It is not called where the
+	// fails where a browser could be expected, the person is told to open the
+	// URL. It is not called where the
 	// device grant was chosen because there is no browser. nil opens nothing,
 	// and makes ChooseGrant choose the device grant.
 	OpenURL func(url string) error
@@ -80,7 +81,7 @@ func (p *Prompter) Prompt(ctx context.Context, v awsoidc.Verification) (finish f
 		go p.keepLive(ctx, a, v.ExpiresAt)
 	}
 	if p.opens(v) {
-		go p.open(a, v.URIComplete)
+		go p.open(a, v)
 	}
 	session := clean(v.Session)
 	return func(err error) { p.finish(a, session, err) }, nil
@@ -151,8 +152,13 @@ func (p *Prompter) opens(v awsoidc.Verification) bool {
 	return p.OpenURL != nil && (v.Grant == awsoidc.GrantAuthCode || v.Reason == "" || p.surroundings().lacksBrowser() == "")
 }
 
-func (p *Prompter) open(a *asking, url string) {
-	if p.OpenURL(url) == nil {
+// promises reports whether the person is told to expect a browser.
+func (p *Prompter) promises(v awsoidc.Verification) bool {
+	return p.opens(v) && p.surroundings().lacksWindow() == ""
+}
+
+func (p *Prompter) open(a *asking, v awsoidc.Verification) {
+	if p.OpenURL(v.URIComplete) == nil || !p.promises(v) {
 		return
 	}
 	p.mu.Lock()

@@ -136,21 +136,7 @@ func TestOpenURL(t *testing.T) {
 				t.Errorf("opened %q, want %q", got, verification().URIComplete)
 			}
 			synctest.Wait()
-			if !strings.Contains(b.String(), "If none does") || strings.Contains(b.String(), "No browser could be opened") {
-				t.Errorf("wrote\n%s", &b)
-			}
-		})
-	})
-	t.Run("failed", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			var b bytes.Buffer
-			p := prompt.Terminal(&b)
-			p.OpenURL = func(string) error { return errors.New("no display") }
-			if _, err := p.Prompt(t.Context(), verification()); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-			if !strings.HasSuffix(b.String(), "No browser could be opened here: open the URL above yourself.\n") {
+			if strings.Contains(b.String(), "No browser could be opened") {
 				t.Errorf("wrote\n%s", &b)
 			}
 		})

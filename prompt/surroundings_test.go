@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -118,32 +119,41 @@ func TestNilFileIsNoTerminal(t *testing.T) {
 	}
 }
 
-func TestNoBrowserIsOpenedWhereThereIsNone(t *testing.T) {
+// TestBrowserIsPromisedWhereItCanBeExpected has an OpenURL that fails: who was
+// told to expect a browser is told of that.
+func TestBrowserIsPromisedWhereItCanBeExpected(t *testing.T) {
 	for name, test := range map[string]struct {
 		place  place
+		grant  awsoidc.Grant
 		reason string
-		want   bool
+		opens  bool
+		says   bool
 	}{
-		"no display":                     {desktop().without("DISPLAY"), "there is no display", false},
-		"no display, and a given grant":  {desktop().without("DISPLAY"), "", true},
-		"display, output not a terminal": {desktop(), "the output is not a terminal", true},
+		"no display":                     {desktop().without("DISPLAY"), awsoidc.GrantDevice, "there is no display", false, false},
+		"no display, and a given grant":  {desktop().without("DISPLAY"), awsoidc.GrantDevice, "", true, false},
+		"no display for the code grant":  {desktop().without("DISPLAY"), awsoidc.GrantAuthCode, "", true, false},
+		"display, output not a terminal": {desktop(), awsoidc.GrantDevice, "the output is not a terminal", true, true},
+		"display, and a given grant":     {desktop(), awsoidc.GrantDevice, "", true, true},
+		"display for the code grant":     {desktop(), awsoidc.GrantAuthCode, "", true, true},
+		"text browser":                   {desktop().on("linux", "www-browser"), awsoidc.GrantAuthCode, "", true, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var b strings.Builder
+			var b written
 			opened := make(chan string, 1)
 			p := Terminal(&b)
 			p.at = test.place.surroundings()
-			p.OpenURL = func(url string) error { opened <- url; return nil }
+			p.OpenURL = func(url string) error { opened <- url; return errors.New("no browser") }
 			v := deviceCode()
-			v.Reason = test.reason
+			v.Grant, v.Reason = test.grant, test.reason
 			finish, err := p.Prompt(t.Context(), v)
 			if err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
 			finish(nil)
-			if said := strings.Contains(b.String(), "should open"); (len(opened) == 1) != test.want || said != test.want {
-				t.Errorf("%s: opened %d, said so: %v", name, len(opened), said)
+			said, told := strings.Contains(b.String(), "should open"), strings.Contains(b.String(), "No browser could be opened here")
+			if (len(opened) == 1) != test.opens || said != test.says || told != test.says {
+				t.Errorf("%s: opened %d, said so: %v, told that it failed: %v", name, len(opened), said, told)
 			}
 		})
 	}

@@ -39,7 +39,7 @@ func (p *Prompter) text(v awsoidc.Verification) (before, after string) {
 
 	if v.Grant == awsoidc.GrantAuthCode {
 		say("To sign in to %s, approve in a browser on this machine.", session)
-		if p.opens(v) {
+		if p.promises(v) {
 			say("It should open by itself. If it does not, open this here:")
 		} else {
 			say("Open this here:")
@@ -52,7 +52,7 @@ func (p *Prompter) text(v awsoidc.Verification) (before, after string) {
 
 	say("To sign in to %s, approve this code in a browser:", session)
 	fmt.Fprintf(&b, "\n%s\n\n", indented(spaced(code), width))
-	if p.opens(v) {
+	if p.promises(v) {
 		say("A browser should open. If none does, open this on any device:")
 	} else {
 		say("Open this on any device:")
