@@ -97,7 +97,8 @@ func (c *climb) share(ctx context.Context, held *exchanged) (*exchanged, error) 
 	if raw, err := readWithin(ctx, e.cfg.Store, key); err == nil {
 		record := decodeIdentity(raw, key)
 		held = record.without(held)
-		if stored := record.tokens; stored.after(held) && c.usable(stored, held == nil) {
+		stored := record.tokens
+		if stored.after(held) && c.usable(stored, held == nil) && !e.forgets.mayBeForgotten(c.subject, stored.issuedAt()) {
 			c.observe(ctx, Event{Rung: RungStore})
 			return stored, nil
 		}

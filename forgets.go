@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type forgets struct {
 	failing bool  // the last one failed
 	log     string
 	seen    uint64 // how many of the log were obeyed
+	last    forgetLog
 }
 
 // forgetLog is the record.
@@ -138,6 +140,7 @@ func (e *Exchanger) endReading(began int64, key string, raw []byte, err error) {
 	if !ok {
 		return
 	}
+	f.last = log
 	if log.ID != f.log {
 		f.log, f.seen = log.ID, 0
 	}
@@ -153,6 +156,22 @@ func (e *Exchanger) endReading(began int64, key string, raw []byte, err error) {
 	for _, g := range log.Last[uint64(len(log.Last))-missed:] {
 		e.identities.forgetIssued(Subject{Issuer: g.Issuer, ID: g.ID, Tenant: g.Tenant}, g.At)
 	}
+}
+
+// mayBeForgotten reports whether a subject's tokens that were issued at a time
+// may have been forgotten since, as far as the log tells. Who reads such tokens
+// without the exclusive right to their record, perhaps from a memory that is
+// behind, does not use them.
+func (f *forgets) mayBeForgotten(s Subject, issued time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	log := f.last
+	if len(log.Last) > 0 && log.N > uint64(len(log.Last)) && !issued.After(log.Last[0].At) {
+		return true // the log does not list who was forgotten before
+	}
+	return slices.ContainsFunc(log.Last, func(g forgetting) bool {
+		return Subject{Issuer: g.Issuer, ID: g.ID, Tenant: g.Tenant} == s && !issued.After(g.At)
+	})
 }
 
 // forgetIssued drops a subject's entry if what it holds was issued at the time

@@ -69,7 +69,8 @@ type ExchangerConfig struct {
 
 	// MaxStale is for how long this process may go on using what it has in
 	// memory of a user whom another one that shares the Store has forgotten
-	// (Forget), as long as the Store answers. The default is 10 s, the least 2 s.
+	// (Forget), as long as the Store answers; the MaxAge of a cache.Tiered is
+	// added to it. The default is 10 s, the least 2 s.
 	// It costs one reading of the Store in half that time, however many users
 	// there are.
 	MaxStale time.Duration

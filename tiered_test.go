@@ -2,6 +2,7 @@ package awsoidc_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -107,4 +108,53 @@ func TestForgetOverTieredStores(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What memory still has of a user whom another replica has forgotten is not
+// taken up again after that was obeyed.
+func TestForgottenStayForgottenOverTieredStores(t *testing.T) {
+	for name, others := range map[string]int{"listed": 0, "more than are listed": 300} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				const maxAge, second = time.Minute, time.Second
+				srv := idctest.New()
+				shared, err := cache.NewLRU(1000, 64<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				open := func() *awsoidc.Exchanger {
+					return newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
+						c.Store = tiered(t, shared, cache.TieredOptions{MaxAge: maxAge})
+					})
+				}
+				here, there := open(), open()
+				forget := func(id string) {
+					t.Helper()
+					if err := here.Forget(t.Context(), awsoidc.Subject{Issuer: issuer, ID: id}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				forget("nobody")
+				accessToken(t, here.Identity(jane, fresh(jane)))
+				john := awsoidc.Subject{Issuer: issuer, ID: "john"}
+				accessToken(t, there.Identity(john, fresh(john))) // reads whom others have forgotten
+				time.Sleep(maxAge - 10*second)
+				accessToken(t, there.Identity(jane, awsoidc.Assertion{})) // later than that
+				time.Sleep(second)
+				forget(jane.ID)
+				for i := range others {
+					forget(fmt.Sprint(i))
+				}
+				known := 0 * second
+				for began := time.Now(); time.Since(began) < 3*maxAge; time.Sleep(second) {
+					if _, err := there.Identity(jane, awsoidc.Assertion{}).TokenContext(t.Context()); err == nil {
+						known = time.Since(began)
+					}
+				}
+				if known > maxAge+maxStale {
+					t.Errorf("the user was known for %v, or more", known)
+				}
+			})
+		})
+	}
 }

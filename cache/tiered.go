@@ -34,7 +34,8 @@ type TieredOptions struct {
 // What another has, such as the end of a session, Get notices after MaxAge at
 // the latest, or, in an outage, MaxAge and MaxOutage together. A TokenSource or
 // an Exchanger above keeps what it has read until that is due, as it does over
-// any store.
+// any store; whom another process has forgotten, an Exchanger drops after its
+// MaxStale and these times together.
 //
 // That there is no record is not remembered, and within an update function Get
 // asks the shared store for that function's record. All who ask for a record at
