@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/awsoidc/awsoidc"
 	"github.com/awsoidc/awsoidc/cache/rediscache"
 )
@@ -119,21 +121,62 @@ func TestLimiterLeavesRoom(t *testing.T) {
 	left := errors.New("left")
 	done := make(chan error, 1)
 	go func() { done <- l.Wait(ctx, awsoidc.BudgetExchange, false) }()
-	awaitTokens := func(below bool) {
-		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if tokens, err := c.HGet(t.Context(), "awsoidc:limit:default:exchange", "tokens").Float64(); err == nil && tokens < 0 == below {
-				return
-			}
-		}
-		t.Error("the budget is not as it should be")
-	}
-	awaitTokens(true)
+	awaitTokens(t, c, true)
 	cancel(left)
 	if err := <-done; !errors.Is(err, left) {
 		t.Errorf("Wait: %v, want the cause", err)
 	}
-	awaitTokens(false)
+	awaitTokens(t, c, false)
+}
+
+// awaitTokens waits until somebody waits for a turn, or nobody does.
+func awaitTokens(t *testing.T, c *redis.Client, below bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if tokens, err := c.HGet(t.Context(), "awsoidc:limit:default:exchange", "tokens").Float64(); err == nil && tokens < 0 == below {
+			return
+		}
+	}
+	t.Error("the budget is not as it should be")
+}
+
+// A throttle that one process meets puts off those who wait in others.
+func TestLimiterThrottlesWaiters(t *testing.T) {
+	s := startServer(t)
+	c := s.client(t)
+	o := rediscache.LimiterOptions{Rates: awsoidc.Rates{Exchange: 2}} // a bucket of one
+	a, b := newLimiter(t, s, o), newLimiter(t, s, o)
+	throttled := func() error {
+		t.Helper()
+		check(t, c.FlushAll(t.Context()).Err())
+		check(t, a.Wait(t.Context(), awsoidc.BudgetExchange, false))
+		done := make(chan error, 1)
+		go func() { done <- a.Wait(t.Context(), awsoidc.BudgetExchange, false) }()
+		awaitTokens(t, c, true)
+		b.Throttled(awsoidc.BudgetExchange, time.Hour)
+		select {
+		case err := <-done: // it may have been before the throttle
+			return err
+		default:
+		}
+		err := <-done
+		if err == nil {
+			t.Error("a waiter was let in")
+		}
+		return err
+	}
+	err := throttled()
+	for err == nil && !t.Failed() {
+		err = throttled()
+	}
+	if limit, ok := errors.AsType[*awsoidc.LimitError](err); !ok || time.Until(limit.RetryAt) < 4*time.Minute {
+		t.Errorf("Wait: %v, want a LimitError of about five minutes", err)
+	}
+
+	check(t, c.FlushAll(t.Context()).Err())
+	l := newLimiter(t, s, rediscache.LimiterOptions{Rates: slow})
+	l.Throttled(awsoidc.BudgetExchange, 0) // the bucket was full
+	refusedFor(t, l, 40*time.Second)
 }
 
 // Without Redis a process keeps to its share, and says so once.

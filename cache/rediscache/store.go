@@ -262,8 +262,10 @@ const (
 
 // pause waits between half of d and d, so that those who wait for the same thing
 // do not stay in step.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+func pause(ctx context.Context, d time.Duration) error { return sleep(ctx, d/2+rand.N(d/2+1)) }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
