@@ -16,26 +16,40 @@ var errEmptyKey = errors.New("rediscache: the key is empty")
 // made to wait for its end: a restart is sat out.
 const patience = 5 * time.Second
 
+// probeEvery is how often somebody asks Redis whether it is back, once callers
+// are no longer made to wait.
+const probeEvery = time.Second
+
+// tooShort is how little time for an answer says nothing of Redis.
+const tooShort = 500 * time.Millisecond
+
 // An outage is how long Redis has not answered, as far as is known. Its zero
 // value is ready to use.
 type outage struct {
-	mu    sync.Mutex // guards since; never held while waiting
-	since time.Time  // zero: it answered last
+	mu      sync.Mutex // guards the rest; never held while waiting
+	since   time.Time  // zero: it answered last
+	why     string     // the last error, which may wrap that of somebody's context
+	probeAt time.Time  // when somebody asks again, once it has lasted
 }
 
-// note takes the outcome of a command that a caller with ctx sent, and returns
-// the error with what to do.
-func (o *outage) note(ctx context.Context, err error) error {
-	transient := isTransient(err)
+// note takes the outcome of a command that a caller with ctx sent at a time, and
+// returns the error with what to do.
+func (o *outage) note(ctx context.Context, sent time.Time, err error) error {
+	transient, err := isTransient(err), explain(err)
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	now := time.Now()
 	switch {
 	case !transient:
 		o.since = time.Time{}
-	case o.since.IsZero() && ctx.Err() == nil: // or Redis had no time to answer
-		o.since = time.Now()
+	case ctx.Err() != nil && now.Sub(sent) < tooShort: // Redis had no time to answer
+	default:
+		if o.since.IsZero() {
+			o.since = now
+		}
+		o.why, o.probeAt = err.Error(), now.Add(probeEvery)
 	}
-	return explain(err)
+	return err
 }
 
 // lasts reports whether Redis has not answered for longer than anyone should
@@ -43,7 +57,27 @@ func (o *outage) note(ctx context.Context, err error) error {
 func (o *outage) lasts() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !o.since.IsZero() && time.Since(o.since) >= patience
+	return o.lastsAt(time.Now())
+}
+
+func (o *outage) lastsAt(now time.Time) bool {
+	return !o.since.IsZero() && now.Sub(o.since) >= patience
+}
+
+// refuse returns nil where a caller may ask Redis, which may cost it
+// attemptTimeout: while an outage lasts, one now and then.
+func (o *outage) refuse() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if !o.lastsAt(now) {
+		return nil
+	}
+	if now.Before(o.probeAt) {
+		return errors.New(o.why)
+	}
+	o.probeAt = now.Add(attemptTimeout + probeEvery)
+	return nil
 }
 
 // hopeless reports whether to try again after err makes no sense.

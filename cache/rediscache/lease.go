@@ -62,6 +62,9 @@ func (s *Store) acquire(ctx context.Context, keys []string) (*lease, []byte, err
 // take asks for the lease. It returns the record, or how long to wait at most.
 func (l *lease) take(ctx context.Context) (record []byte, left time.Duration, err error) {
 	o := &l.store.options
+	if err := l.store.outage.refuse(); err != nil {
+		return nil, 0, err
+	}
 	answer, err := l.eval(ctx, acquireScript, l.owner, o.Lease.Milliseconds(), l.grace().Milliseconds(), cache.MaxRecordBytes)
 	if err != nil {
 		return nil, 0, err
@@ -176,6 +179,7 @@ func (l *lease) release(within time.Duration) {
 func (l *lease) eval(ctx context.Context, script string, args ...any) (any, error) {
 	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	sent := time.Now()
 	answer, err := l.store.client.Eval(attempt, script, l.keys, args...).Result()
-	return answer, l.store.outage.note(ctx, err)
+	return answer, l.store.outage.note(ctx, sent, err)
 }

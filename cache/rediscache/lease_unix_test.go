@@ -5,8 +5,11 @@ package rediscache_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/awsoidc/awsoidc/cache"
 	"github.com/awsoidc/awsoidc/cache/rediscache"
@@ -128,12 +131,31 @@ func TestRestartDuringUpdate(t *testing.T) {
 	}
 }
 
+// commands counts the commands of a client.
+type commands struct{ n atomic.Int64 }
+
+func (c *commands) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *commands) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.n.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (c *commands) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
 // Errors say what to do, and Redis that is down is not waited for again and
 // again.
 func TestServerIsDown(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	store := newStore(t, s.client(t), short)
+	var sent commands
+	client := s.client(t)
+	client.AddHook(&sent)
+	store := newStore(t, client, short)
 	put(t, store, "key", "1")
 	s.kill()
 	fn := func(context.Context, []byte) ([]byte, error) {
@@ -143,14 +165,15 @@ func TestServerIsDown(t *testing.T) {
 	if _, err := store.Get(t.Context(), "key"); err == nil || errors.Is(err, cache.ErrMiss) || !contains(err.Error(), "see that Redis is up") {
 		t.Errorf("Get: %v", err)
 	}
-	began := time.Now()
-	const calls = 5
-	for range calls {
+	began, before := time.Now(), sent.n.Load()
+	for range 100 {
 		if err := store.Update(t.Context(), "key", fn); !errors.Is(err, cache.ErrLock) || !contains(err.Error(), "see that Redis is up") {
 			t.Errorf("Update: %v, want ErrLock", err)
 		}
 	}
-	t.Logf("%d more calls took %v", calls, time.Since(began))
+	if n, most := sent.n.Load()-before, 1+int64(time.Since(began)/time.Second); n > most {
+		t.Errorf("Redis was asked %d times, want %d at most", n, most)
+	}
 	s.start()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		raw, err := store.Get(t.Context(), "key")

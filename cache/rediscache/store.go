@@ -121,7 +121,8 @@ func checkClient(client redis.UniversalClient) error {
 }
 
 // Get implements cache.Store. While Redis does not answer, it tries again for up
-// to 5 s; once that has been so for longer, for everybody, it fails at once.
+// to 5 s; once that has been so for longer, for everybody, it fails at once, but
+// for one call a second or so that finds out whether Redis is back.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	if key == "" {
 		return nil, errEmptyKey
@@ -143,10 +144,14 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 
 // read reads a record, and no more than one byte beyond the largest.
 func (s *Store) read(ctx context.Context, keys []string) ([]byte, error) {
+	if err := s.outage.refuse(); err != nil {
+		return nil, err
+	}
 	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	sent := time.Now()
 	raw, err := s.client.GetRange(attempt, keys[0], 0, cache.MaxRecordBytes).Bytes()
-	return raw, s.outage.note(ctx, err)
+	return raw, s.outage.note(ctx, sent, err)
 }
 
 // checkRecord returns what was stored, if it is a record that may be there.
