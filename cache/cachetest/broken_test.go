@@ -15,6 +15,7 @@ import (
 // faults are ways to break the contract of a Store.
 type faults struct {
 	noExclusion       bool // between the two handles
+	contextEndsIt     bool // exclusion, although the function still runs
 	ignoreContext     bool // while waiting
 	noTimeoutError    bool // the context's error alone where the wait ended with it
 	runEnded          bool // run the function although the context has ended
@@ -40,6 +41,7 @@ type faults struct {
 	missIsNil         bool // no error for a missing record
 	noDelete          bool // nil changes nothing
 	emptyIsRecord     bool // the empty slice does not delete
+	oldAfterDelete    bool // the function gets what was deleted
 	dropWithError     bool // forget a value that came with an error
 	deleteWithError   bool // delete where nil came with an error
 	forgetError       bool // of the function
@@ -63,9 +65,10 @@ type faults struct {
 
 // records is what the handles of a memoryStore share.
 type records struct {
-	mu    sync.Mutex
-	data  map[string][]byte
-	locks map[string]*lock
+	mu      sync.Mutex
+	data    map[string][]byte
+	deleted map[string][]byte
+	locks   map[string]*lock
 }
 
 // lock is the exclusive right to a record, until it is lost: then another lock
@@ -86,7 +89,7 @@ type memoryStore struct {
 }
 
 func newStores(f faults) (a, b *memoryStore) {
-	r := &records{data: map[string][]byte{}, locks: map[string]*lock{}}
+	r := &records{data: map[string][]byte{}, deleted: map[string][]byte{}, locks: map[string]*lock{}}
 	return &memoryStore{f, r, "a", map[string][]byte{}}, &memoryStore{f, r, "b", map[string][]byte{}}
 }
 
@@ -151,10 +154,13 @@ func (s *memoryStore) Update(ctx context.Context, key string, fn updateFunc) (er
 	if err != nil {
 		return err
 	}
-	returned := false
+	returned, free := false, sync.OnceFunc(func() { s.free(key, l) })
+	if s.contextEndsIt {
+		defer context.AfterFunc(ctx, free)()
+	}
 	defer func() {
 		if returned || !s.keepAfterPanic {
-			s.free(key, l)
+			free()
 		}
 		if !returned && s.writeAfterPanic {
 			s.save(key, nil)
@@ -219,9 +225,9 @@ func (s *memoryStore) change(ctx context.Context, key string, l *lock, fn update
 			}
 		}()
 	}
-	value, passed, err := s.call(ctx, l, old, fn)
+	value, passed, err := s.call(ctx, key, l, old, fn)
 	if s.runTwice {
-		value, passed, err = s.call(ctx, l, old, fn)
+		value, passed, err = s.call(ctx, key, l, old, fn)
 	}
 	returned := err
 	if s.forgetError {
@@ -273,7 +279,7 @@ type (
 	insideKey  struct{} // of the context of an update function
 )
 
-func (s *memoryStore) call(ctx context.Context, l *lock, old []byte, fn updateFunc) (value, passed []byte, err error) {
+func (s *memoryStore) call(ctx context.Context, key string, l *lock, old []byte, fn updateFunc) (value, passed []byte, err error) {
 	if s.ownContext {
 		ctx = context.Background()
 	}
@@ -300,6 +306,9 @@ func (s *memoryStore) call(ctx context.Context, l *lock, old []byte, fn updateFu
 	passed = old
 	if !s.shareOld {
 		passed = bytes.Clone(old)
+	}
+	if s.oldAfterDelete && old == nil {
+		passed = bytes.Clone(s.deletedRecord(key))
 	}
 	if s.emptyOld && old == nil {
 		passed = []byte{}
@@ -342,11 +351,18 @@ func (s *memoryStore) load(key string) []byte {
 	return s.data[key]
 }
 
+func (s *memoryStore) deletedRecord(key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deleted[key]
+}
+
 func (s *memoryStore) save(key string, record []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wrote[key] = record
 	if record == nil {
+		s.deleted[key] = s.data[key]
 		delete(s.data, key)
 	} else {
 		s.data[key] = record

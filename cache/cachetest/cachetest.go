@@ -8,8 +8,12 @@
 // and one whose exclusion can be lost, as with a lease, RunLosing.
 //
 // The records are JSON, which every store takes; of other bytes a store may
-// refuse those that it can't keep. The suite needs room for 64 of them and for two of cache.MaxRecordBytes, or of as
-// many bytes as the store's method MaxRecordBytes() int returns, where it has one.
+// refuse those that it can't keep. The suite needs room for 64 of them and for
+// two of cache.MaxRecordBytes, or of as many bytes as the store's method
+// MaxRecordBytes() int returns, where it has one.
+//
+// No function of the suite runs for longer than a moment: that a lease is renewed
+// in time is for the store's own tests.
 package cachetest
 
 import (
@@ -79,6 +83,7 @@ var storeTests = []test[pair]{
 	{"LargestRecord", on(testLargestRecord)},
 	{"NotWritableIsNotInherited", on(testNotWritableIsNotInherited)},
 	{"Exclusion", on(testExclusion)},
+	{"ExclusionOutlastsContext", on(testExclusionOutlastsContext)},
 	{"NoUpdateIsLost", on(testNoUpdateIsLost)},
 	{"KeysAreIndependent", on(testKeysAreIndependent)},
 	{"UpdateWithinUpdate", on(testUpdateWithinUpdate)},

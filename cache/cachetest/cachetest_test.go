@@ -35,6 +35,7 @@ func brokenStores() map[string]struct {
 		faults faults
 	}{
 		"no exclusion":                {"Exclusion", faults{noExclusion: true}},
+		"exclusion until the context": {"ExclusionOutlastsContext", faults{contextEndsIt: true}},
 		"lost updates":                {"NoUpdateIsLost", faults{noExclusion: true}},
 		"function runs twice":         {"NoUpdateIsLost", faults{runTwice: true}},
 		"wait without context":        {"WaitEndsWithContext", faults{ignoreContext: true}},
@@ -61,6 +62,7 @@ func brokenStores() map[string]struct {
 		"empty in place of none":      {"Miss", faults{emptyOld: true}},
 		"no ErrMiss":                  {"Miss", faults{missIsNil: true}},
 		"nil does not delete":         {"Delete", faults{noDelete: true}},
+		"deleted record passed":       {"Delete", faults{oldAfterDelete: true}},
 		"empty does not delete":       {"Delete", faults{emptyIsRecord: true}},
 		"value with error dropped":    {"ValueWithError", faults{dropWithError: true}},
 		"error forgotten":             {"EqualRecord", faults{forgetError: true}},

@@ -20,6 +20,15 @@ func testExclusion(t *testing.T, a, b cache.Store) {
 	hold(t, a, "key").wantAlone(t, b, "key")
 }
 
+// That goes on until the function returns, even if its context ended before.
+func testExclusionOutlastsContext(t *testing.T, a, b cache.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	h := holdWithin(ctx, t, a, "key")
+	cancel()
+	h.wantAlone(t, b, "key")
+}
+
 // Every increment of a counter counts, and its readers see whole records only.
 func testNoUpdateIsLost(t *testing.T, a, b cache.Store) {
 	const workers, each = 6, 10
@@ -306,10 +315,15 @@ func (h *holder) wantAlone(t *testing.T, s cache.Store, key string) {
 
 func hold(t *testing.T, s cache.Store, key string) *holder {
 	t.Helper()
+	return holdWithin(t.Context(), t, s, key)
+}
+
+func holdWithin(ctx context.Context, t *testing.T, s cache.Store, key string) *holder {
+	t.Helper()
 	h := &holder{make(chan struct{}), make(chan error, 1)}
 	entered := make(chan struct{})
 	go func() {
-		h.done <- s.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) {
+		h.done <- s.Update(ctx, key, func(context.Context, []byte) ([]byte, error) {
 			close(entered)
 			<-h.release
 			return nil, nil

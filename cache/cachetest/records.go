@@ -71,8 +71,16 @@ func testDelete(t *testing.T, a, b cache.Store) {
 	for _, nothing := range [][]byte{nil, {}} {
 		put(t, a, "key", []byte(`{"n":1}`))
 		put(t, a, "other", []byte(`{"n":2}`))
-		for range 2 { // the second time there is nothing to delete
-			put(t, a, "key", nothing)
+		for i, s := range []cache.Store{a, b, a} { // but for the first time there is nothing to delete
+			err := update(t, s, "key", func(_ context.Context, old []byte) ([]byte, error) {
+				if i > 0 && old != nil {
+					t.Errorf("the function got %q, which was deleted", old)
+				}
+				return nothing, nil
+			})
+			if err != nil {
+				t.Fatalf("Update: %v", err)
+			}
 			want(t, a, "key", nil)
 			want(t, b, "key", nil)
 		}
@@ -98,6 +106,9 @@ func testEqualRecord(t *testing.T, a, b cache.Store) {
 func testChangedInPlace(t *testing.T, a, b cache.Store) {
 	put(t, a, "key", []byte(`{"n":1}`))
 	err := update(t, a, "key", func(_ context.Context, old []byte) ([]byte, error) {
+		if len(old) < 6 {
+			return nil, errFunction
+		}
 		old[5] = '2'
 		return old, nil
 	})
