@@ -57,10 +57,10 @@ var (
 // # Rotation
 //
 // The write key seals; it and the read keys open. To rotate, give every process
-// the new key to read, then to write. A record under an old key stays until it
-// is next written. Once none is left, drop the old key. A record under a key
-// that was dropped too early is refused with ErrSealed and never overwritten:
-// give the key back and it opens.
+// the new key to read, then to write; WithKeys does so while it runs. A record
+// under an old key stays until it is next written. Once none is left, drop the
+// old key. A record under a key that was dropped too early is refused with
+// ErrSealed and never overwritten: give the key back and it opens.
 //
 // # What an attacker can do
 //
@@ -84,7 +84,7 @@ var (
 type Encrypted struct {
 	inner Store
 	keys  keyring
-	seen  versions
+	seen  *versions
 }
 
 // NewEncrypted returns a Store that keeps its records sealed in inner. It seals
@@ -94,11 +94,22 @@ func NewEncrypted(inner Store, write EncryptionKey, read ...EncryptionKey) (*Enc
 	if inner == nil {
 		return nil, errors.New("cache: an Encrypted needs a Store to keep its records in")
 	}
-	e := &Encrypted{inner: inner}
-	if err := e.keys.init(write, read); err != nil {
+	floors, err := simplelru.NewLRU[[32]byte, uint64](maxVersions, nil)
+	if err != nil {
 		return nil, err
 	}
-	return e, e.seen.init()
+	return (&Encrypted{inner: inner, seen: &versions{floors: floors}}).WithKeys(write, read...)
+}
+
+// WithKeys returns a Store of the same records with other keys, as NewEncrypted
+// does. Both know the versions of records that either has seen, so that none is
+// put back while the keys of a process are changed.
+func (e *Encrypted) WithKeys(write EncryptionKey, read ...EncryptionKey) (*Encrypted, error) {
+	other := &Encrypted{inner: e.inner, seen: e.seen}
+	if err := other.keys.init(write, read); err != nil {
+		return nil, err
+	}
+	return other, nil
 }
 
 // MaxRecordBytes returns MaxEncryptedBytes.
@@ -203,11 +214,6 @@ const maxVersions = 1 << 16
 type versions struct {
 	mu     sync.Mutex
 	floors *simplelru.LRU[[32]byte, uint64]
-}
-
-func (v *versions) init() (err error) {
-	v.floors, err = simplelru.NewLRU[[32]byte, uint64](maxVersions, nil)
-	return err
 }
 
 func (v *versions) floor(key string) uint64 {

@@ -213,6 +213,30 @@ func TestEncryptedRotation(t *testing.T) {
 	wantRefused(t, newEncrypted(t, inner, before), inner, "a", cache.ErrSealed)
 }
 
+// A process that changes its keys while it runs refuses what is older all the
+// same.
+func TestEncryptedWithKeysRefusesAnOlderVersion(t *testing.T) {
+	inner := newLRU(t, 10, 1<<20)
+	before := newEncrypted(t, inner, encryptionKey(t, "before"), encryptionKey(t, "later"))
+	put(t, before, "a", `{"n":1}`)
+	first := string(raw(t, inner, "a"))
+	put(t, before, "a", `{"n":2}`)
+	second := string(raw(t, inner, "a"))
+	after, err := before.WithKeys(encryptionKey(t, "later"), encryptionKey(t, "before"))
+	check(t, err)
+	put(t, inner, "a", first)
+	wantRefused(t, after, inner, "a", cache.ErrTampered)
+
+	put(t, inner, "a", second)
+	put(t, after, "a", `{"n":3}`)
+	want(t, before, "a", `{"n":3}`)
+	put(t, inner, "a", second)
+	wantRefused(t, before, inner, "a", cache.ErrTampered)
+
+	_, err = after.WithKeys(encryptionKey(t, "k"), encryptionKey(t, "k"))
+	wantError(t, err, nil, "two encryption keys")
+}
+
 // wrapper is a KeyWrapper of a remote service that counts, and may be down.
 type wrapper struct {
 	cache.KeyWrapper

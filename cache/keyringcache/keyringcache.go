@@ -280,7 +280,13 @@ func (s *Store) use(k key) error {
 		}
 		all = append(all, e)
 	}
-	sealed, err := cache.NewEncrypted(records{s}, all[0], all[1:]...)
+	newSealed := func(write cache.EncryptionKey, read ...cache.EncryptionKey) (*cache.Encrypted, error) {
+		return cache.NewEncrypted(records{s}, write, read...)
+	}
+	if s.sealed != nil {
+		newSealed = s.sealed.WithKeys // it goes on refusing what is older than it has seen
+	}
+	sealed, err := newSealed(all[0], all[1:]...)
 	if err != nil {
 		return fmt.Errorf("keyringcache: %w", err)
 	}

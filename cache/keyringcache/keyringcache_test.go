@@ -406,6 +406,31 @@ func TestLostKey(t *testing.T) {
 	}
 }
 
+// An older record is refused, also once there is another key.
+func TestOlderIsRefused(t *testing.T) {
+	k, folder := &fakeKeyring{}, t.TempDir()
+	s := k.open(t, folder, keyringcache.Options{})
+	dir, err := cache.NewDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "a", `{"n":1}`)
+	first, err := dir.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "a", `{"n":2}`)
+	put(t, dir, "a", string(first))
+	_, err = s.Get(t.Context(), "a")
+	wantError(t, err, cache.ErrTampered)
+
+	k.reset("")
+	put(t, k.open(t, folder, keyringcache.Options{}), "b", `{"n":3}`)
+	want(t, s, "b", `{"n":3}`) // with the other key
+	_, err = s.Get(t.Context(), "a")
+	wantError(t, err, cache.ErrTampered)
+}
+
 // A record that somebody forged, or that a newer program wrote, is not missing.
 func TestRefusedIsNotLost(t *testing.T) {
 	k, folder := &fakeKeyring{}, t.TempDir()
