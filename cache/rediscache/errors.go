@@ -92,7 +92,8 @@ func isTransient(err error) bool {
 	if _, answered := errors.AsType[redis.Error](err); !answered {
 		return true
 	}
-	return redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsTryAgainError(err) ||
+	return redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED") || // while a Cluster moves the record
+		redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsTryAgainError(err) ||
 		redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err) ||
 		redis.HasErrorPrefix(err, "BUSY") || redis.HasErrorPrefix(err, "UNBLOCKED")
 }
@@ -115,6 +116,8 @@ func explain(err error) error {
 		advice = "Redis can't write its files; see its log"
 	case redis.IsReadOnlyError(err):
 		advice = "this is a replica; give the client the address of the primary"
+	case redis.HasErrorPrefix(err, "MOVED"):
+		advice = "see to the Cluster, and that the client is a *redis.ClusterClient"
 	case isTransient(err):
 		advice = "see that Redis is up and can be reached"
 	default:

@@ -102,7 +102,7 @@ func (l *lease) prolong(confirmed time.Time) {
 	defer close(l.done)
 	every, trust := l.store.options.Lease/12, l.store.options.Lease/4
 	doubt := func() {
-		l.lose(fmt.Errorf("%w: Redis has not answered for %v", cache.ErrLost, trust))
+		l.lose(fmt.Errorf("%w: Redis has not prolonged it for %v", cache.ErrLost, trust))
 	}
 	last := time.AfterFunc(trust-time.Since(confirmed), doubt)
 	defer last.Stop()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -105,6 +106,55 @@ func TestClusterConformance(t *testing.T) {
 		if n, err := s.client(t).DBSize(t.Context()).Result(); err != nil || n == 0 {
 			t.Errorf("%d keys on %s, %v; want some on every server", n, s.addr, err)
 		}
+	}
+	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, servers, addrs) })
+}
+
+// While a record moves from one server to another, an update waits for it.
+func testSlotMoves(t *testing.T, servers []*server, addrs []string) {
+	const key = "awsoidc:{moves}"
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, ContextTimeoutEnabled: true, MaxRedirects: 2})
+	defer client.Close()
+	var sent commands
+	client.AddHook(&sent)
+	store := newStore(t, client, rediscache.Options{AllowPlaintext: true})
+	put(t, store, "moves", "1")
+
+	slot := client.ClusterKeySlot(t.Context(), key).Val()
+	var from, to *redis.Client
+	for _, s := range servers {
+		c := s.client(t)
+		if c.ClusterCountKeysInSlot(t.Context(), int(slot)).Val() > 0 {
+			from = c
+		} else {
+			to = c
+		}
+	}
+	setSlot := func(c *redis.Client, state string, node *redis.Client) {
+		t.Helper()
+		id := node.ClusterMyID(t.Context()).Val()
+		check(t, c.Do(t.Context(), "CLUSTER", "SETSLOT", slot, state, id).Err())
+	}
+	setSlot(to, "IMPORTING", from)
+	setSlot(from, "MIGRATING", to)
+	host, port, err := net.SplitHostPort(to.Options().Addr)
+	check(t, err)
+	check(t, from.Migrate(t.Context(), host, port, key, 0, 5*time.Second).Err())
+
+	before, done := sent.n.Load(), make(chan error, 1)
+	go func() {
+		done <- store.Update(t.Context(), "moves", func(_ context.Context, old []byte) ([]byte, error) {
+			return append(old, '2'), nil
+		})
+	}()
+	for sent.n.Load() < before+2 && len(done) == 0 { // it asks again
+		time.Sleep(time.Millisecond)
+	}
+	setSlot(to, "NODE", to)
+	setSlot(from, "NODE", to)
+	check(t, <-done)
+	if raw, err := store.Get(t.Context(), "moves"); string(raw) != "12" || err != nil {
+		t.Errorf("the record is %q, %v", raw, err)
 	}
 }
 
