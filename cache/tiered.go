@@ -48,6 +48,9 @@ type TieredOptions struct {
 // word on the record and end what memory has of it. MaxAge counts by the wall
 // clock or the monotonic clock, whichever says more.
 //
+// A TokenSource and an Exchanger keep what they use in memory themselves: below
+// them it saves reads only where they are made anew again and again.
+//
 // Over an Encrypted store, memory holds what was opened; under one, what is
 // sealed. There is no goroutine but for a read, and nothing to close.
 type Tiered struct {

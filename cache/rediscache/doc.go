@@ -77,6 +77,14 @@
 //     have to sign in again. "min-replicas-to-write 1" makes that rare. Where it
 //     must not be, use one server with a disk that lasts, and let it be down while
 //     it is moved: see above.
+//   - A process that has seen a newer record refuses an older one that was brought
+//     back, as if somebody had planted it (cache.ErrTampered): a TokenSource then
+//     keeps its session to itself, an Exchanger takes assertions alone. That ends
+//     once a process that has not seen the newer one writes the record, or
+//     somebody deletes it: where a log shows that error after a failover, delete
+//     all keys that begin with the prefix.
+//   - Forgetting a user writes a record too: while Redis is full it fails, with an
+//     error.
 //   - After FLUSHALL a TokenSource finds itself signed out once its token is due. An
 //     Exchanger goes on from what its process has in memory.
 //
