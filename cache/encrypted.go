@@ -70,10 +70,10 @@ var (
 // that is no JSON any more for missing: to cut one short is to delete it.) So is
 // a version of a record that is older than one which this process has read or
 // written under that key, or deleted. It remembers that for the 65,536 keys used
-// last. Versions are times in microseconds, or one more than the version
-// replaced, so that a record that is made again after it was deleted is newer, as
-// long as the clocks of those who share the store differ by less than the time
-// between.
+// last, in about 13 MB. Versions are times in microseconds, or one more than the
+// version replaced, so that a record that is made again after it was deleted is
+// newer, as long as the clocks of those who share the store differ by less than
+// the time between.
 //
 // What remains: whoever writes to the store can delete records, and can put an
 // old one back before a process that has not seen a newer one. That process
