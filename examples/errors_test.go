@@ -157,6 +157,14 @@ func TestRegionThatTheStartURLContradicts(t *testing.T) {
 	}
 }
 
+// TestSessionOfAnotherConfiguration has the region of the sign-in changed since.
+func TestSessionOfAnotherConfiguration(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(time.Hour)
+	m.write(".aws/config", strings.Replace(configFile, "sso_region = us-east-1", "sso_region = us-west-2", 1))
+	m.run("token", "-profile", "dev").failed("sign-in required", "is for another start URL or region", "login -profile dev")
+}
+
 func TestCorruptCacheFile(t *testing.T) {
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"startUrl": "https://d-1234`, "not an object": `[1]`, "other types": `{"accessToken": 1}`, "binary": "\x00\xff\x1b[2J",

@@ -65,11 +65,49 @@ func TestLoginsTogether(t *testing.T) {
 	if err := m.idc.Approve(userCode); err != nil {
 		t.Fatal(err)
 	}
+	prompts := 0
 	for _, p := range all {
-		p.wait().ok()
+		r := p.wait().ok()
+		prompts += strings.Count(r.stderr, "approve this code") + strings.Count(r.stdout, "user_code=")
+		if !strings.Contains(r.stderr, "Signed in to corp") {
+			t.Errorf("%s did not say how it ended", r.command)
+		}
+	}
+	if prompts != 2 {
+		t.Errorf("the person was asked by %d texts and URLs, want one of each", prompts)
 	}
 	m.count(idctest.StartDeviceAuthorization, 1)
 	m.run("token", "-profile", "dev").ok()
+}
+
+// TestTokenWhileAPersonIsAsked has a session that is to be replaced, and is due:
+// who needs its token does not wait for the person.
+func TestTokenWhileAPersonIsAsked(t *testing.T) {
+	m := newMachine(t)
+	m.signIn(-time.Minute)
+	p := m.startLogin("-profile", "dev", "-no-browser", "-force")
+	var tokens []*process
+	for range 5 {
+		tokens = append(tokens, m.command("token", "-profile", "dev"))
+		if err := tokens[len(tokens)-1].cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refreshed := ""
+	for _, token := range tokens {
+		refreshed = token.wait().ok().stdout
+	}
+	m.count(idctest.CreateTokenRefresh, 1)
+	if err := m.idc.Approve(p.code); err != nil {
+		t.Fatal(err)
+	}
+	p.wait().ok()
+	if r := m.run("token", "-profile", "dev").ok(); r.stdout == refreshed {
+		t.Error("the sign-in did not replace the session")
+	}
+	if n := m.idc.Reuses(); n != 0 {
+		t.Errorf("a refresh token was used again %d times", n)
+	}
 }
 
 func TestLoginsTogetherAreRefused(t *testing.T) {
