@@ -23,6 +23,7 @@ type panel struct {
 	waiting atomic.Int32
 	adopted atomic.Int32
 	whose   atomic.Value                // what Waiting was told last
+	came    chan struct{}               // unless nil, gets a value from each Waiting
 	decide  func(userCode string) error // at once; nil leaves the person thinking
 }
 
@@ -37,6 +38,9 @@ func (p *panel) Prompt(_ context.Context, v awsoidc.Verification) (func(error), 
 func (p *panel) Waiting(_, who string) {
 	p.whose.Store(who)
 	p.waiting.Add(1)
+	if p.came != nil {
+		p.came <- struct{}{}
+	}
 }
 
 func (p *panel) Adopted(string) { p.adopted.Add(1) }
@@ -90,6 +94,54 @@ func TestOneSignInForAll(t *testing.T) {
 			t.Errorf("a later Login must ask the person anew; %d prompts", n)
 		}
 	})
+}
+
+// A browserPanel is a panel whose person answers in a browser, once all others
+// wait for it.
+type browserPanel struct {
+	*panel
+	t      *testing.T
+	others int
+	answer func(authorizationURL string) (callback string, err error)
+}
+
+func (p browserPanel) Prompt(_ context.Context, v awsoidc.Verification) (func(error), error) {
+	if p.prompts.Add(1) == 1 {
+		for range p.others {
+			<-p.came
+		}
+	}
+	callback, err := p.answer(v.URI)
+	if err == nil {
+		browse(p.t, callback, 0)
+	}
+	return nil, err
+}
+
+// TestOneAnswerInTheBrowserForAll is in real time, with a real listener.
+func TestOneAnswerInTheBrowserForAll(t *testing.T) {
+	for name, want := range map[string]error{"approved": nil, "denied": awsoidc.ErrAccessDenied} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv, store := idctest.New(), newLRU(t)
+			p := browserPanel{&panel{came: make(chan struct{}, 20)}, t, 19, srv.ApproveAuthorization}
+			if want != nil {
+				p.answer = srv.DenyAuthorization
+			}
+			var sources []*awsoidc.TokenSource
+			for range 20 {
+				sources = append(sources, newSource(t, srv, withStore(store), func(c *awsoidc.Config) { c.Grant, c.Prompt = awsoidc.GrantAuthCode, p }))
+			}
+			for _, err := range crowd(t, sources) {
+				if !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
+				}
+			}
+			if n := p.prompts.Load(); n != 1 {
+				t.Errorf("%d prompts, want one", n)
+			}
+		})
+	}
 }
 
 func TestOneDenialForAll(t *testing.T) {
