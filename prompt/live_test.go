@@ -84,6 +84,27 @@ func TestLiveLine(t *testing.T) {
 	}
 }
 
+// TestGivingUpInTheBrowser has a person who was shown an error there, such as
+// for a region that does not know the start URL.
+func TestGivingUpInTheBrowser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b written
+		p := Terminal(&b)
+		p.at = desktop().surroundings()
+		v := deviceCode()
+		v.Grant = awsoidc.GrantAuthCode
+		finish, err := p.Prompt(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		finish(context.Canceled)
+		const want = "No longer waiting. If the browser showed an error, check the start URL and the\nregion.\n"
+		if got := shown(b.String(), 3); got != want {
+			t.Errorf("the last lines are %q, want %q", got, want)
+		}
+	})
+}
+
 // A caller who forgets the end of a sign-in leaves no goroutine behind either.
 func TestLiveLineEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

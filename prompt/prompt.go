@@ -83,8 +83,7 @@ func (p *Prompter) Prompt(ctx context.Context, v awsoidc.Verification) (finish f
 	if p.opens(v) {
 		go p.open(a, v)
 	}
-	session := clean(v.Session)
-	return func(err error) { p.finish(a, session, err) }, nil
+	return func(err error) { p.finish(a, v, err) }, nil
 }
 
 // showLocked writes the text, and the URL to where each may be read. p.mu must
@@ -115,7 +114,7 @@ type asking struct {
 }
 
 // finish ends what Prompt began.
-func (p *Prompter) finish(a *asking, session string, err error) {
+func (p *Prompter) finish(a *asking, v awsoidc.Verification, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if a.finished {
@@ -127,20 +126,24 @@ func (p *Prompter) finish(a *asking, session string, err error) {
 	p.drawLocked("")
 	switch {
 	case err == nil:
-		p.writeLocked(terminal.Wrap("Signed in to "+session+".", p.width())) // nobody is left to tell of a failure
+		p.writeLocked(terminal.Wrap("Signed in to "+clean(v.Session)+".", p.width())) // nobody is left to tell of a failure
 	case live:
-		p.writeLocked(outcome(err) + "\n")
+		p.writeLocked(terminal.Wrap(outcome(v.Grant, err), p.width()))
 	}
 }
 
-// outcome is a failed sign-in in few words.
-func outcome(err error) string {
+// outcome is a failed sign-in in few words. Who gives up in the browser may have
+// found an error there, of which nobody else is told.
+func outcome(grant awsoidc.Grant, err error) string {
 	switch {
 	case errors.Is(err, awsoidc.ErrAccessDenied):
 		return "The sign-in was refused."
 	case errors.Is(err, awsoidc.ErrCodeExpired):
 		return "Nobody approved in time."
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, awsoidc.ErrClosed):
+		if grant == awsoidc.GrantAuthCode {
+			return "No longer waiting. If the browser showed an error, check the start URL and the region."
+		}
 		return "No longer waiting."
 	}
 	return "The sign-in failed."
