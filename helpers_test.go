@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,15 @@ const startURL = "https://d-1234567890.awsapps.com/start"
 func virtual(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
+}
+
+// scale returns how often a test does what is the same each time: small, or full
+// with AWSOIDC_TEST_SCALE=full in the environment, as in CI.
+func scale(small, full int) int {
+	if os.Getenv("AWSOIDC_TEST_SCALE") == "full" {
+		return full
+	}
+	return small
 }
 
 // newSource returns a source of the session "corp" at srv, whose person

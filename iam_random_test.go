@@ -56,6 +56,7 @@ func (w *assertionWatch) RoundTrip(r *http.Request) (*http.Response, error) {
 // in their assertions, at a service that fails in every way, and looks at what
 // it was sent. Each user gets their own tokens, whoever else asks.
 func TestNoAssertionIsSentTwice(t *testing.T) {
+	steps := scale(1000, 3000)
 	for _, mode := range []struct {
 		refresh, stored bool
 	}{{false, false}, {true, false}, {true, true}} {
@@ -87,7 +88,7 @@ func TestNoAssertionIsSentTwice(t *testing.T) {
 				held := map[int]string{} // the assertion that each user goes on showing
 				got := 0
 				var mu sync.Mutex
-				for range 3000 {
+				for range steps {
 					time.Sleep(time.Duration(random.Int64N(int64(2 * time.Minute))))
 					srv.ClearFaults()
 					if random.IntN(3) == 0 {
@@ -130,7 +131,7 @@ func TestNoAssertionIsSentTwice(t *testing.T) {
 				if srv.Replays() != 0 || srv.Reuses() > 0 && !mode.refresh {
 					t.Errorf("%d replays", srv.Replays())
 				}
-				if got < 1000 || len(watch.sent) < 100 {
+				if got < steps/3 || len(watch.sent) < steps/30 {
 					t.Errorf("%d tokens were had for %d assertions: the run shows nothing", got, len(watch.sent))
 				}
 			})

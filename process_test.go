@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -18,8 +19,8 @@ import (
 	"github.com/awsoidc/awsoidc/idctest"
 )
 
-// workerVariable makes the test binary a worker: it names the cache folder and
-// the endpoint.
+// workerVariable makes the test binary a worker: it names the cache folder, the
+// endpoint and how long a request may take, at most.
 const workerVariable = "AWSOIDC_TEST_WORKER"
 
 func TestMain(m *testing.M) {
@@ -33,7 +34,13 @@ func TestMain(m *testing.M) {
 // worker answers each line of its input, the time of its wall clock, with its
 // access token at that time.
 func worker(spec string) {
-	dir, endpoint, _ := strings.Cut(spec, "|")
+	dir, rest, _ := strings.Cut(spec, "|")
+	endpoint, most, _ := strings.Cut(rest, "|")
+	timeout, err := time.ParseDuration(most)
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
 	store, err := cache.NewDir(dir)
 	if err != nil {
 		fmt.Println("error", err)
@@ -43,6 +50,7 @@ func worker(spec string) {
 	src, err := awsoidc.New(awsoidc.Config{
 		StartURL: startURL, Region: "us-east-1", SessionName: "corp", Store: store,
 		Endpoints: awsoidc.Endpoints{OIDC: endpoint, Portal: endpoint}, Now: wall.now,
+		HTTPClient: &http.Client{Timeout: timeout},
 	})
 	if err != nil {
 		fmt.Println("error", err)
@@ -71,10 +79,10 @@ type process struct {
 	out *bufio.Reader
 }
 
-func startWorker(t *testing.T, dir, endpoint string) *process {
+func startWorker(t *testing.T, dir, endpoint string, timeout time.Duration) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), workerVariable+"="+dir+"|"+endpoint)
+	cmd.Env = append(os.Environ(), workerVariable+"="+dir+"|"+endpoint+"|"+timeout.String(), "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -89,7 +97,12 @@ func startWorker(t *testing.T, dir, endpoint string) *process {
 	}
 	t.Cleanup(func() {
 		in.Close()
-		cmd.Wait()
+		if cmd.ProcessState != nil {
+			return // the test has waited for it
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("a worker: %v", err)
+		}
 	})
 	return &process{cmd: cmd, in: in, out: bufio.NewReader(out)}
 }
@@ -104,9 +117,11 @@ func (p *process) token(after time.Duration) string {
 	return strings.TrimSpace(line)
 }
 
-// TestProcessesShareOneRefresh lets 16 processes find their token expired at
-// once, 20 times, against servers of each kind.
+// TestProcessesShareOneRefresh lets 8 or 16 processes find their token expired
+// at once, 5 or 20 times, against servers of each kind.
 func TestProcessesShareOneRefresh(t *testing.T) {
+	t.Parallel()
+	processes, expiries := scale(8, 16), scale(5, 20)
 	for _, test := range []struct {
 		name   string
 		server func(*idctest.Server)
@@ -116,7 +131,6 @@ func TestProcessesShareOneRefresh(t *testing.T) {
 		{"no refresh token in the answer", func(s *idctest.Server) { s.OmitRefreshToken = true }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			const processes, expiries = 16, 20
 			var wall skew
 			srv := idctest.New()
 			srv.Now = wall.now
@@ -129,7 +143,7 @@ func TestProcessesShareOneRefresh(t *testing.T) {
 
 			var workers []*process
 			for range processes {
-				workers = append(workers, startWorker(t, dir, network.URL))
+				workers = append(workers, startWorker(t, dir, network.URL, time.Minute))
 			}
 			for range expiries {
 				wall.jump(61 * time.Minute)
@@ -153,7 +167,8 @@ func TestProcessesShareOneRefresh(t *testing.T) {
 }
 
 // TestProcessesShareATimeout lets 16 processes find their token expired while
-// the endpoint hangs: they all fail after the one timeout.
+// the endpoint hangs: they all fail after the one timeout. On the small scale a
+// request has less time than the source would give it.
 func TestProcessesShareATimeout(t *testing.T) {
 	t.Parallel()
 	var wall skew
@@ -165,9 +180,10 @@ func TestProcessesShareATimeout(t *testing.T) {
 	dir := t.TempDir()
 	putIssued(t, srv, dir)
 	wall.jump(61 * time.Minute)
+	timeout := time.Duration(scale(1, 60)) * time.Second
 	var all sync.WaitGroup
 	for range 16 {
-		w := startWorker(t, dir, network.URL)
+		w := startWorker(t, dir, network.URL, timeout)
 		all.Go(func() {
 			if answer := w.token(61 * time.Minute); !strings.HasPrefix(answer, "error") {
 				t.Errorf("a token from an endpoint that hangs: %s", answer)

@@ -26,7 +26,7 @@ func TestBesideTheSDK(t *testing.T) {
 	defer network.Close()
 	store := putIssued(t, srv, t.TempDir())
 
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(scale(4, 8))*time.Second)
 	defer cancel()
 	client := ssooidc.New(ssooidc.Options{Region: "us-east-1", BaseEndpoint: aws.String(network.URL)})
 	var users sync.WaitGroup

@@ -116,7 +116,7 @@ func TestLateFailureToSave(t *testing.T) {
 }
 
 func TestCloseRaces(t *testing.T) {
-	for range 200 {
+	for range scale(20, 100) {
 		virtual(t, func(t *testing.T) {
 			srv := idctest.New()
 			srv.AccessTokenLifetime = 20 * time.Second
