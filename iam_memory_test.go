@@ -23,7 +23,7 @@ import (
 // with golang-lru on the same calls.
 func TestHitRateUnderPressure(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		const users, resident, calls = 2_000, 200, 20_000
+		const users, resident, calls = 2_000, 200, 8_000
 		srv := idctest.New()
 		srv.AccessTokenLifetime = 24 * time.Hour
 		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
@@ -284,7 +284,7 @@ func (anyIdentity) Update(context.Context, string, func(context.Context, []byte)
 
 // Credentials of an identity take about half a kilobyte beside their secrets.
 func TestMemoryOfCredentials(t *testing.T) {
-	const n, most = 2_000, 600
+	const n, most = 500, 600
 	secrets := 0
 	held := func(credentials bool) int64 { // by an exchanger
 		srv := idctest.New()
