@@ -96,6 +96,7 @@ func TestPlainHTTPEndpoint(t *testing.T) {
 }
 
 func TestUnreachableHost(t *testing.T) {
+	t.Parallel()
 	for name, words := range map[string][]string{"login": {"there is a session", "-force"}, "token": nil, "aws-config": nil} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
@@ -123,6 +124,7 @@ func closedPort(t *testing.T) string {
 }
 
 func TestServiceInTrouble(t *testing.T) {
+	t.Parallel()
 	for name, words := range map[string][]string{"login": {"there is a session", "-force"}, "token": nil} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
@@ -166,6 +168,7 @@ func TestSessionOfAnotherConfiguration(t *testing.T) {
 }
 
 func TestCorruptCacheFile(t *testing.T) {
+	t.Parallel()
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"startUrl": "https://d-1234`, "not an object": `[1]`, "other types": `{"accessToken": 1}`, "binary": "\x00\xff\x1b[2J",
 	} {
@@ -234,6 +237,7 @@ func TestSessionOfAnotherRegion(t *testing.T) {
 }
 
 func TestPortalInTrouble(t *testing.T) {
+	t.Parallel()
 	t.Run("500", func(t *testing.T) {
 		m := newMachine(t)
 		m.signIn(time.Hour)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestLoginInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			m := newMachine(t)

@@ -79,6 +79,7 @@ func (s *screen) await(text string) {
 }
 
 func TestLoginOverSSH(t *testing.T) {
+	t.Parallel()
 	for _, columns := range []uint16{80, 40} {
 		t.Run(fmt.Sprint(columns), func(t *testing.T) {
 			m := newMachine(t)

@@ -45,6 +45,7 @@ func TestTokenJSON(t *testing.T) {
 // A program that ends right after it has printed a token must have saved what
 // its refresh returned: the service takes a refresh token once.
 func TestTokenSavesRefresh(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		valid time.Duration

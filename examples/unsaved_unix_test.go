@@ -29,6 +29,7 @@ func (p *process) run() result {
 
 // A result is a result, also where the session behind it could not be saved.
 func TestResultOfUnsavedSession(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"token", "credential-process"} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)

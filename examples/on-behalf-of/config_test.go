@@ -45,6 +45,7 @@ func (w *world) set(flag, value string) {
 }
 
 func TestConfiguration(t *testing.T) {
+	t.Parallel()
 	notFound := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(notFound.Close)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -88,6 +89,7 @@ func TestConfiguration(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
+	t.Parallel()
 	t.Run("no credentials", func(t *testing.T) {
 		w := newWorld(t)
 		w.env = slices.DeleteFunc(w.env, func(v string) bool { return strings.Contains(v, "_KEY") })

@@ -18,6 +18,7 @@ import (
 )
 
 func TestShutdown(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) { testShutdown(t, signal) })
 	}

@@ -164,6 +164,7 @@ func TestUsedBefore(t *testing.T) {
 }
 
 func TestTroubleOfAWS(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		op     idctest.Operation

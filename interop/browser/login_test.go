@@ -14,6 +14,7 @@ import (
 )
 
 func TestApproved(t *testing.T) {
+	t.Parallel()
 	for name, script := range map[string]bool{"with JavaScript": true, "without JavaScript": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +73,7 @@ func TestDenied(t *testing.T) {
 }
 
 func TestDevice(t *testing.T) {
+	t.Parallel()
 	for button, want := range map[string]string{"Approve": "Sign-in approved", "Deny": "Sign-in denied"} {
 		t.Run(button, func(t *testing.T) {
 			t.Parallel()
