@@ -18,7 +18,7 @@ func (w *world) exchanges() int { return w.idc.Count(idctest.CreateTokenWithIAMJ
 func TestManyUsers(t *testing.T) {
 	w := newWorld(t, func(idc *idctest.Server) { idc.JWTBearerRefreshTokens = true })
 	s := w.start()
-	const users, requests = 100, 10
+	const users, requests = 50, 10 // with exchanges for five seconds, half of what one is made to wait
 
 	arns := make([][requests]string, users)
 	var wg sync.WaitGroup
