@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -88,13 +89,19 @@ func TestEachStepFailsOnce(t *testing.T) {
 			if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			seen := 0
+			seen, open := 0, 0
 			r := &atomicfile.Replacement{
 				FS: faultfs.FS{Before: func(op faultfs.Op) error {
+					if op == faultfs.Close { // a Close that fails closes
+						open--
+					}
 					if op == test.op {
 						if seen++; seen == test.nth {
 							return errStep
 						}
+					}
+					if op == faultfs.Create {
+						open++
 					}
 					return nil
 				}},
@@ -107,6 +114,8 @@ func TestEachStepFailsOnce(t *testing.T) {
 			}
 			if test.reserved {
 				err = r.Commit([]byte("new"))
+			} else {
+				wantNames(t, filepath.Dir(path), "record.json")
 			}
 			if !errors.Is(err, errStep) {
 				t.Fatalf("error %v, want the step's", err)
@@ -118,6 +127,9 @@ func TestEachStepFailsOnce(t *testing.T) {
 			r.Discard()
 			wantFile(t, path, "new")
 			wantNames(t, filepath.Dir(path), "record.json")
+			if open != 0 {
+				t.Fatalf("%d files are still open", open)
+			}
 		})
 	}
 }
@@ -147,6 +159,19 @@ func TestCommitAfterTheTemporaryFileWasRemoved(t *testing.T) {
 	wantNames(t, filepath.Dir(path), "record.json")
 	if created != 2 {
 		t.Fatalf("%d temporary files were created, want 2", created)
+	}
+}
+
+func TestCommitWithoutATemporaryFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "record.json")
+	r := &atomicfile.Replacement{Path: path, FS: faultfs.FS{Before: func(op faultfs.Op) error {
+		if op == faultfs.Create {
+			return errStep
+		}
+		return nil
+	}}}
+	if err := r.Commit([]byte("new")); !errors.Is(err, errStep) {
+		t.Fatalf("error %v, want that of creating the temporary file", err)
 	}
 }
 
@@ -201,8 +226,36 @@ func TestRemoveLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantNames(t, folder, keep...)
-	if err := atomicfile.RemoveLeftovers(atomicfile.OS{}, filepath.Join(folder, "missing", "a.json")); err == nil {
-		t.Fatal("no error for a missing folder")
+	if err := atomicfile.RemoveLeftovers(atomicfile.OS{}, filepath.Join(folder, "missing", "a.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("error %v for a missing folder", err)
+	}
+	if err := atomicfile.RemoveLeftovers(atomicfile.OS{}, filepath.Join(folder, "a.json", "b.json")); err == nil {
+		t.Fatal("no error for a file in the place of the folder")
+	}
+}
+
+// More names than are read at once, and one that can't be removed: the others
+// are.
+func TestRemoveManyLeftovers(t *testing.T) {
+	folder := t.TempDir()
+	const many = 600
+	for i := range many {
+		if err := os.WriteFile(filepath.Join(folder, "a."+strconv.Itoa(i)+".tmp"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed := 0
+	failing := faultfs.FS{Before: func(op faultfs.Op) error {
+		if removed++; removed == 1 {
+			return errStep
+		}
+		return nil
+	}}
+	if err := atomicfile.RemoveLeftovers(failing, filepath.Join(folder, "a.json")); !errors.Is(err, errStep) {
+		t.Fatalf("error %v, want that of the one file", err)
+	}
+	if left := names(t, folder); len(left) != 1 {
+		t.Fatalf("%d files are left, want 1", len(left))
 	}
 }
 
