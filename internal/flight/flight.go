@@ -23,12 +23,6 @@ func Start[T any](ctx context.Context, fn func(context.Context) (T, error)) *Cal
 	return c
 }
 
-// Done is closed when the function has returned.
-func (c *Call[T]) Done() <-chan struct{} { return c.done }
-
-// Result returns the function's outcome. Call it after Done is closed.
-func (c *Call[T]) Result() (T, error) { return c.value, c.err }
-
 // Wait returns the function's outcome, or ctx's cause if that ends first.
 func (c *Call[T]) Wait(ctx context.Context) (T, error) {
 	select {
