@@ -1,0 +1,85 @@
+package awsoidc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/idctest"
+)
+
+// Why a source gave no assertion can be told from the error.
+func TestAssertionSourceFails(t *testing.T) {
+	cause := errors.New("the issuer is down")
+	src := oauth2TokenSource(func() (*oauth2.Token, error) { return nil, cause })
+	nothing := oauth2TokenSource(func() (*oauth2.Token, error) { return nil, nil })
+	for name, test := range map[string]struct {
+		assertion awsoidc.Assertion
+		is        error // nil: any
+	}{
+		"function":             {awsoidc.JWTFunc(func(context.Context) (string, error) { return "", cause }), cause},
+		"ID token":             {awsoidc.IDTokenOf(src), cause},
+		"access token":         {awsoidc.AccessTokenOf(src), cause},
+		"subject token":        {awsoidc.SubjectTokenOf(src), cause},
+		"no source":            {awsoidc.IDTokenOf(nil), nil},
+		"neither token, error": {awsoidc.AccessTokenOf(nothing), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				srv := idctest.New()
+				_, err := newExchanger(t, srv).Identity(jane, test.assertion).Token()
+				if !errors.Is(err, awsoidc.ErrReauthRequired) || test.is != nil && !errors.Is(err, test.is) {
+					t.Errorf("%v, want ErrReauthRequired and %v", err, test.is)
+				}
+				if n := exchanges(srv); n != 0 {
+					t.Errorf("%d requests", n)
+				}
+			})
+		})
+	}
+}
+
+// Sources that hang are so many at most, and none when they have returned.
+func TestManyHungTokenSources(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		ex := newExchanger(t, srv)
+		release := make(chan struct{})
+		hung := oauth2TokenSource(func() (*oauth2.Token, error) { <-release; return nil, errors.New("released") })
+		good := awsoidc.JWTFunc(func(context.Context) (string, error) { return assertionOf(jane, nil), nil })
+		for range 2 {
+			for i := range 64 {
+				go ex.Identity(awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(i)}, awsoidc.IDTokenOf(hung)).Token()
+			}
+			time.Sleep(11 * time.Second)
+			if _, err := ex.Identity(jane, good).Token(); !errors.Is(err, awsoidc.ErrReauthRequired) {
+				t.Errorf("beside 64 sources that hang: %v, want ErrReauthRequired", err)
+			}
+			close(release)
+			synctest.Wait()
+			release = make(chan struct{})
+		}
+		accessToken(t, ex.Identity(jane, good))
+	})
+}
+
+// It is time to see whom others have forgotten, and too late.
+func TestClosedExchangerWithAStore(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		_, all := replicas(t, srv, 1)
+		user := all[0].Identity(jane, fresh(jane))
+		accessToken(t, user)
+		all[0].Close()
+		time.Sleep(maxStale)
+		if _, err := user.Token(); !errors.Is(err, awsoidc.ErrClosed) {
+			t.Errorf("%v, want ErrClosed", err)
+		}
+	})
+}
