@@ -78,6 +78,30 @@ func TestLimiterIsHalvedAndRegained(t *testing.T) {
 	})
 }
 
+// What was regained since a throttle counts at the next one, and those who waited
+// for it hold up no prefetch when they are gone.
+func TestLimiterBetweenThrottles(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		l := awsoidc.NewLimiter(awsoidc.Rates{Refresh: 100}, 1)
+		l.Throttled(awsoidc.BudgetRefresh, 0)
+		time.Sleep(30 * time.Second)
+		var all sync.WaitGroup
+		for range 60 {
+			all.Go(func() { l.Wait(t.Context(), awsoidc.BudgetRefresh, false) })
+		}
+		synctest.Wait()
+		l.Throttled(awsoidc.BudgetRefresh, 0)
+		all.Wait()
+		if n := sentIn(l, awsoidc.BudgetRefresh, time.Second); n < 45 || n > 55 {
+			t.Errorf("%d requests a second after the second throttle, want about 50", n)
+		}
+		time.Sleep(10 * time.Second)
+		if err := l.Wait(t.Context(), awsoidc.BudgetRefresh, true); err != nil {
+			t.Errorf("a prefetch beside nobody: %v", err)
+		}
+	})
+}
+
 func TestLimiterLetsPrefetchGoLast(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		l := awsoidc.NewLimiter(awsoidc.Rates{Refresh: 10}, 1)
@@ -248,13 +272,24 @@ func TestExchangerPastItsBudget(t *testing.T) {
 		srv := idctest.New()
 		srv.JWTBearerRefreshTokens = true
 		refusing := &refusal{}
-		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Limiter = refusing })
+		var told atomic.Int32
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
+			c.Limiter = refusing
+			c.Observe = func(_ context.Context, ev awsoidc.Event) {
+				if errors.Is(ev.Err, awsoidc.ErrThrottled) {
+					told.Add(1)
+				}
+			}
+		})
 		assertion := fresh(jane)
 		refusing.refuse = true
 		_, err := ex.Identity(jane, assertion).Token()
 		at, ok := awsoidc.RetryAt(err)
-		if !errors.Is(err, awsoidc.ErrThrottled) || errors.Is(err, awsoidc.ErrReauthRequired) || !ok {
-			t.Errorf("%v, want ErrThrottled", err)
+		if !errors.Is(err, awsoidc.ErrThrottled) || errors.Is(err, awsoidc.ErrReauthRequired) || !ok || time.Until(at) != refusalTime {
+			t.Errorf("%v, to be tried again at %v: want ErrThrottled, for as long as the limiter says", err, at)
+		}
+		if n := ex.Stats().Limited; n != 1 {
+			t.Errorf("%d requests were limited, want 1", n)
 		}
 		refusing.refuse = false
 		time.Sleep(time.Until(at))
@@ -270,6 +305,9 @@ func TestExchangerPastItsBudget(t *testing.T) {
 		}
 		if !refusing.prefetch {
 			t.Error("no request was for a prefetch")
+		}
+		if n := told.Load(); n != 1 {
+			t.Errorf("the observer was told of %d refusals, want 1: nobody misses a prefetch", n)
 		}
 	})
 }
@@ -292,12 +330,14 @@ func (outOfTime) Wait(context.Context, awsoidc.Budget, bool) error { return cont
 
 type refusal struct{ refuse, prefetch bool }
 
+const refusalTime = 7 * time.Second
+
 func (r *refusal) Wait(_ context.Context, b awsoidc.Budget, prefetch bool) error {
 	r.prefetch = r.prefetch || prefetch
 	if !r.refuse {
 		return nil
 	}
-	return &awsoidc.LimitError{Budget: b, RetryAt: time.Now().Add(5 * time.Second)}
+	return &awsoidc.LimitError{Budget: b, RetryAt: time.Now().Add(refusalTime)}
 }
 
 func (r *refusal) Throttled(awsoidc.Budget, time.Duration) {}
