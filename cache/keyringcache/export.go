@@ -14,6 +14,8 @@ import (
 // exportTimeout bounds one export, which goes on when the caller's context ends.
 const exportTimeout = 5 * time.Second
 
+var errTheirs = errors.New("another tool has a session of its own there, which was left as it is; end that with aws sso logout, and the next refresh is exported")
+
 // session is what is exported of a record: enough to use the access token, and
 // nothing to renew it with.
 type session struct {
@@ -29,14 +31,18 @@ func (s *Store) export(ctx context.Context, key string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exportTimeout)
 	defer cancel()
 	err := s.options.Export.Update(ctx, key, func(ctx context.Context, old []byte) ([]byte, error) {
-		if old != nil && !isExported(old) {
-			return old, nil // another tool's
-		}
 		record, err := s.Get(ctx, key)
 		if err != nil && !errors.Is(err, cache.ErrMiss) {
 			return nil, err
 		}
-		return exported(record), nil
+		next := exported(record)
+		if old == nil || isExported(old) {
+			return next, nil
+		}
+		if next != nil {
+			return old, errTheirs
+		}
+		return old, nil
 	})
 	if err != nil && s.options.ExportFailed != nil {
 		s.options.ExportFailed(fmt.Errorf("keyringcache: the session was saved and not exported for the AWS CLI: %w", err))

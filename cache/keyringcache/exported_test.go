@@ -23,7 +23,8 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := (&fakeKeyring{}).open(t, folder, keyringcache.Options{Export: export, ExportFailed: func(err error) { t.Error(err) }})
+	var failure error
+	s := (&fakeKeyring{}).open(t, folder, keyringcache.Options{Export: export, ExportFailed: func(err error) { failure = err }})
 	put(t, s, "my-sso", sessionRecord)
 	put(t, s, "registration", `{"clientId":"canary client","clientSecret":"canary secret"}`)
 	raw, err := os.ReadFile(filepath.Join(public, "0ad374308c5a4e22f723adf10145eafad7c4031c.json"))
@@ -47,13 +48,24 @@ func TestExport(t *testing.T) {
 		t.Errorf("after signing out: %v", err)
 	}
 
+	if failure != nil {
+		t.Error(failure)
+	}
+
 	// What the AWS CLI has signed in to itself is its own.
 	const theirs = `{"startUrl": "https://d-1234567890.awsapps.com/start", "region": "us-east-1", "accessToken": "theirs", "expiresAt": "2027-01-02T03:04:05Z", "refreshToken": "theirs"}`
 	put(t, export, "my-sso", theirs)
 	put(t, s, "my-sso", sessionRecord)
 	want(t, export, "my-sso", theirs)
+	if failure == nil || !strings.Contains(failure.Error(), "aws sso logout") {
+		t.Errorf("what was not exported is told with %v", failure)
+	}
+	failure = nil
 	put(t, s, "my-sso", "")
 	want(t, export, "my-sso", theirs)
+	if failure != nil {
+		t.Errorf("nothing was to be exported: %v", failure)
+	}
 }
 
 // That the export fails does not fail what was saved.

@@ -47,7 +47,8 @@ type Options struct {
 	// act as the person until that token expires, in an hour for most sessions,
 	// and can't renew it. Nor can the AWS CLI, which has to wait for a program
 	// that uses the Store. A session that the AWS CLI has signed in to itself is
-	// left as it is. By default nothing is exported.
+	// left as it is, also one that has ended, and ExportFailed is told. By default
+	// nothing is exported.
 	Export *cache.Dir
 	// ExportFailed, if not nil, is called where a record was saved, and could
 	// not be exported. It may be called from several goroutines at a time.
