@@ -44,7 +44,7 @@
 //
 //   - [ErrMiss]: there is no such record.
 //   - [ErrLockTimeout], [ErrLock]: the function did not run.
-//   - [ErrUnsafe]: the record's file is not trusted; in Update, the function did
+//   - [ErrUnsafe]: the record is not trusted; in Update, the function did
 //     not run.
 //   - [ErrSealed], [ErrTampered]: an Encrypted can't open the record; in Update,
 //     the function did not run.

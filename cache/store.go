@@ -34,7 +34,7 @@ var (
 	// ErrUnsafe means that a record was refused for how it is stored: a
 	// symbolic link, a hard link, another user's file, a file that others may
 	// write, an over-long one. In Update, the update function did not run.
-	ErrUnsafe = errors.New("cache: the record's file is not safe to use")
+	ErrUnsafe = errors.New("cache: the record is not safe to use")
 )
 
 var errEmptyKey = errors.New("cache: the key is empty")
