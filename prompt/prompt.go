@@ -25,9 +25,9 @@ type Prompter struct {
 	// OpenURL opens a URL in the person's browser, such as OpenBrowser does.
 	// It runs in a goroutine of its own, which ends when it returns. If it
 	// fails where a browser could be expected, the person is told to open the
-	// URL. It is not called where the
-	// device grant was chosen because there is no browser. nil opens nothing,
-	// and makes ChooseGrant choose the device grant.
+	// URL. It is not called where the device grant was chosen because there is
+	// no browser. nil opens nothing, and makes ChooseGrant choose the device
+	// grant.
 	OpenURL func(url string) error
 
 	// URLs, unless nil, receives the URL alone on a line as soon as it is
