@@ -108,6 +108,30 @@ func TestSpentTokenSentAgain(t *testing.T) {
 	})
 }
 
+// A sign-in that the store did not take, and a later one elsewhere: that stands.
+func TestUnsavedSignInAndALaterOne(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		store := &hooked{Store: newLRU(t)}
+		signedIn(t, srv, withStore(store)) // Alice
+		src := newSource(t, srv, withStore(store))
+		time.Sleep(10 * time.Minute)
+		store.change = refuseSession
+		if src.Login(t.Context()) == nil { // Bob
+			t.Error("Login did not say that the session is not saved")
+		}
+		store.change = nil
+		time.Sleep(10 * time.Minute)
+		carol := bearer(t, signedIn(t, srv, withStore(store)))
+		if src.Close() == nil {
+			t.Error("Close did not say that the sign-in is not saved")
+		}
+		if bearer(t, newSource(t, srv, withStore(store))) != carol {
+			t.Error("the later sign-in was undone")
+		}
+	})
+}
+
 func TestUnsavedLegacySignIn(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
