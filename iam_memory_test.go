@@ -96,6 +96,30 @@ func TestWhatIsEvictedFirst(t *testing.T) {
 	})
 }
 
+// Where places are short and not bytes, one user makes room for another, and the
+// others keep their credentials.
+func TestCredentialsStayWherePlacesAreShort(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.MaxIdentities = 4 })
+		use := func(n int) {
+			s := awsoidc.Subject{Issuer: issuer, ID: fmt.Sprint(n)}
+			callerOf(t, srv, ex.Identity(s, fresh(s)).Credentials(awsoidc.Role{ARN: accessRole}))
+		}
+		for n := range 5 { // the first makes room for the last
+			use(n)
+		}
+		before := ex.Stats().Credentials
+		for n := 1; n < 5; n++ {
+			use(n)
+		}
+		if n := ex.Stats().Credentials - before; n != 0 {
+			t.Errorf("credentials were obtained %d times again", n)
+		}
+	})
+}
+
 // Where bytes are short and not places, refresh tokens stay as well: those
 // without are left an eighth of the identities that there are.
 func TestJunkDoesNotEvictRefreshTokensForTheirBytes(t *testing.T) {

@@ -2,8 +2,10 @@ package awsoidc_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +45,47 @@ func TestAssertionSourceFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of two claims of one name, readers take different ones.
+func TestClaimTwice(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		ex := newExchanger(t, srv)
+		parts := strings.Split(assertionOf(jane, nil), ".")
+		claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, claim := range []string{`"sub":"jane"`, `"iss":"https://other.example"`, `"exp":9999999999`, `"jti":""`} {
+			parts[1] = base64.RawURLEncoding.EncodeToString([]byte("{" + claim + "," + string(claims[1:])))
+			if _, err := ex.Identity(jane, awsoidc.JWT(strings.Join(parts, "."))).Token(); !errors.Is(err, awsoidc.ErrReauthRequired) {
+				t.Errorf("%s twice: %v, want ErrReauthRequired", claim, err)
+			}
+		}
+		if n := exchanges(srv); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// What the service may have taken is not sent again: a code neither.
+func TestCodeIsSentOnce(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		ex := newExchanger(t, srv)
+		srv.Inject(idctest.CreateTokenWithIAM, idctest.Fault{Status: 503, Times: idctest.Always})
+		user := ex.Identity(jane, awsoidc.Code("code", "https://app.example/callback", "verifier"))
+		for range 2 {
+			if _, err := user.Token(); !errors.Is(err, awsoidc.ErrReauthRequired) {
+				t.Errorf("%v, want ErrReauthRequired", err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := srv.Count(idctest.CreateTokenWithIAMAuthorizationCode).Requests; n != 1 {
+			t.Errorf("sent %d times, want once", n)
+		}
+	})
 }
 
 // Sources that hang are so many at most, and none when they have returned.

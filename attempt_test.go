@@ -1,0 +1,122 @@
+package awsoidc_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/awsoidc/awsoidc"
+	"github.com/awsoidc/awsoidc/cache"
+	"github.com/awsoidc/awsoidc/idctest"
+	"github.com/awsoidc/awsoidc/wire"
+)
+
+// expired returns a folder with a session that has expired, and can be refreshed.
+func expired(t *testing.T, srv *idctest.Server) (*cache.Dir, string) {
+	t.Helper()
+	dir, src := inFolder(t, srv)
+	bearer(t, src)
+	time.Sleep(2 * time.Hour)
+	raw, err := dir.Get(t.Context(), "corp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, member(t, raw, "refreshToken")
+}
+
+// One process is told that the session is over. Others believe it for a minute.
+func TestOthersBelieveThatTheSessionIsOver(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		dir, _ := expired(t, srv)
+		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Type: wire.TypeInvalidGrant, Times: idctest.Always})
+		for _, test := range []struct {
+			after time.Duration
+			sent  int
+		}{{0, 1}, {0, 1}, {50 * time.Second, 1}, {15 * time.Second, 2}} {
+			time.Sleep(test.after)
+			_, err := newSource(t, srv, withStore(dir)).Token()
+			if n := refreshes(srv); n != test.sent || !errors.Is(err, awsoidc.ErrLoginRequired) {
+				t.Errorf("%v later: %d requests, want %d; %v, want ErrLoginRequired", test.after, n, test.sent, err)
+			}
+		}
+	})
+}
+
+// One process after the other fails: they ask the service less and less often.
+func TestOthersCountFailures(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		dir, _ := expired(t, srv)
+		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Type: wire.TypeInvalidScope, Times: idctest.Always})
+		for range 300 {
+			if _, err := newSource(t, srv, withStore(dir)).Token(); err == nil {
+				t.Fatal("no error")
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		if n := refreshes(srv); n < 10 || n > 35 { // every 2.5 to 5 s, after the first few
+			t.Errorf("%d requests in a minute", n)
+		}
+	})
+}
+
+// Of a note that anybody may have written, no more is shown than a code.
+func TestTextOfANote(t *testing.T) {
+	for code, shown := range map[string]string{
+		"SlowDownException":     "(SlowDownException)",
+		strings.Repeat("x", 64): strings.Repeat("x", 64),
+		strings.Repeat("x", 65): "(unknown)",
+		"two words":             "(unknown)",
+		"no-answer":             "check the network",
+	} {
+		virtual(t, func(t *testing.T) {
+			srv := idctest.New()
+			dir, refreshToken := expired(t, srv)
+			of := sha256.Sum256([]byte("awsoidc attempt " + refreshToken))
+			at := func(d time.Duration) string { return time.Now().Add(d).Format(time.RFC3339) }
+			note := fmt.Sprintf(`{"of":%q,"start":%q,"end":%q,"until":%q,"error":%q}`, hex.EncodeToString(of[:8]), at(-time.Second), at(0), at(time.Minute), code)
+			if err := dir.Update(t.Context(), "corp\x00awsoidc attempt", func(context.Context, []byte) ([]byte, error) { return []byte(note), nil }); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := newSource(t, srv, withStore(dir)).Token(); err == nil || !strings.Contains(err.Error(), shown) {
+				t.Errorf("%v, want one with %s", err, shown)
+			}
+			if n := refreshes(srv); n != 0 {
+				t.Errorf("%d requests before the time of the note", n)
+			}
+		})
+	}
+}
+
+// That a session is not saved is logged once, and again after one was.
+func TestUnsavedSessionIsLoggedOnce(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		store := &hooked{Store: newLRU(t)}
+		var log bytes.Buffer
+		src := signedIn(t, srv, withStore(store), func(c *awsoidc.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		for want := 1; want <= 2; want++ {
+			store.change = refuseSession
+			for range 90 {
+				time.Sleep(time.Minute)
+				bearer(t, src)
+			}
+			if n := strings.Count(log.String(), "refreshed but not saved"); n != want {
+				t.Errorf("logged %d times, want %d:\n%s", n, want, log.String())
+			}
+			store.change = nil
+			for range 90 {
+				time.Sleep(time.Minute)
+				bearer(t, src)
+			}
+		}
+	})
+}
