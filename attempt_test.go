@@ -56,13 +56,70 @@ func TestOthersCountFailures(t *testing.T) {
 		srv := idctest.New()
 		dir, _ := expired(t, srv)
 		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Type: wire.TypeInvalidScope, Times: idctest.Always})
+		ask := func() {
+			if _, err := newSource(t, srv, withStore(dir)).Token(); err == nil || !strings.Contains(err.Error(), wire.TypeInvalidScope) {
+				t.Fatalf("%v, want one that names what the service said", err)
+			}
+		}
+		again := func(sent int) { // after one failure, after a second at most
+			ask()
+			time.Sleep(time.Second)
+			ask()
+			if n := refreshes(srv) - sent; n != 2 {
+				t.Errorf("%d requests within a second after a failure, want 2", n)
+			}
+		}
+		again(0)
 		for range 300 {
-			if _, err := newSource(t, srv, withStore(dir)).Token(); err == nil {
+			ask()
+			time.Sleep(200 * time.Millisecond)
+		}
+		if n := refreshes(srv); n < 10 || n > 35 { // every 2.5 to 5 s, after the first few
+			t.Errorf("%d requests in a minute", n)
+		}
+		time.Sleep(10 * time.Minute) // long enough to begin anew
+		again(refreshes(srv))
+	})
+}
+
+// While the token is valid, they ask less often still.
+func TestOthersCountFailuresOfAValidToken(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		dir, src := inFolder(t, srv)
+		bearer(t, src)
+		time.Sleep(50 * time.Minute)
+		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Type: wire.TypeInvalidScope, Times: idctest.Always})
+		for range 240 {
+			bearer(t, newSource(t, srv, withStore(dir)))
+			time.Sleep(500 * time.Millisecond)
+		}
+		if n := refreshes(srv); n < 5 || n > 16 { // every 15 to 30 s, after the first few
+			t.Errorf("%d requests in two minutes", n)
+		}
+	})
+}
+
+// Where no note can be left, a source counts its own failures.
+func TestFailuresAreCounted(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		store := &hooked{Store: newLRU(t), change: func(key string, v []byte, err error) ([]byte, error) {
+			if strings.Contains(key, "attempt") {
+				return nil, errors.New("no notes")
+			}
+			return v, err
+		}}
+		src := signedIn(t, srv, withStore(store))
+		time.Sleep(2 * time.Hour)
+		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Type: wire.TypeInvalidScope, Times: idctest.Always})
+		for range 300 {
+			if _, err := src.Token(); err == nil {
 				t.Fatal("no error")
 			}
 			time.Sleep(200 * time.Millisecond)
 		}
-		if n := refreshes(srv); n < 10 || n > 35 { // every 2.5 to 5 s, after the first few
+		if n := refreshes(srv); n < 10 || n > 35 {
 			t.Errorf("%d requests in a minute", n)
 		}
 	})

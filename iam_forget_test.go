@@ -105,6 +105,88 @@ func TestForgetReachesOtherReplicas(t *testing.T) {
 	}
 }
 
+// Who is listed is forgotten, also in a record that took the place of one that was
+// lost, and all are where it lists too few. A record of something else is not obeyed.
+func TestRecordOfTheForgotten(t *testing.T) {
+	for _, test := range []struct {
+		logs     []string
+		obtained int // how often the credentials of two users were, which are not in the store
+	}{
+		{[]string{`{"key":%q,"id":"x","n":1,"last":[%s]}`}, 2 + 1},
+		{[]string{`{"key":%q,"id":"x","n":0,"last":[%s]}`}, 2},
+		{[]string{`{"key":"not %s","id":"x","n":1,"last":[%s]}`}, 2},
+		{[]string{`{"key":%q,"id":"lost","n":2,"last":[]}`, `{"key":%q,"id":"x","n":1,"last":[%s]}`}, 2 + 2 + 1},
+	} {
+		virtual(t, func(t *testing.T) {
+			srv := idctest.New()
+			srv.JWTBearerRefreshTokens = true
+			store := &forgetLog{Store: newLRU(t)}
+			ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Store = store })
+			use := func() {
+				for _, s := range []awsoidc.Subject{jane, {Issuer: issuer, ID: "joe"}} {
+					if _, err := ex.Identity(s, fresh(s)).Credentials(awsoidc.Role{ARN: accessRole}).Retrieve(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			use()
+			for _, log := range test.logs {
+				store.log.Store(log)
+				for range 20 {
+					time.Sleep(time.Second)
+					use()
+				}
+			}
+			if n := int(ex.Stats().Credentials); n != test.obtained {
+				t.Errorf("%s: credentials were obtained %d times, want %d", test.logs, n, test.obtained)
+			}
+		})
+	}
+}
+
+// forgetLog is a store with a record of forgotten users in the format log, for its
+// key and an entry of jane, who was forgotten after all that was issued.
+type forgetLog struct {
+	cache.Store
+	log atomic.Value
+}
+
+func (s *forgetLog) Get(ctx context.Context, key string) ([]byte, error) {
+	if log, ok := s.log.Load().(string); ok && strings.HasPrefix(key, "awsoidc-forgotten-") {
+		args := []any{key, `{"issuer":"` + issuer + `","id":"jane","at":"2100-01-01T00:00:00Z"}`}
+		return fmt.Appendf(nil, log, args[:strings.Count(log, "%")]...), nil
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// Whom one replica forgets costs the others nothing of other users.
+func TestForgetLeavesOthers(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		_, all := replicas(t, srv, 2)
+		joe := awsoidc.Subject{Issuer: issuer, ID: "joe"}
+		use := func() {
+			if gone(t, all[1], joe) {
+				t.Error("the other user is forgotten")
+			}
+		}
+		accessToken(t, all[0].Identity(jane, fresh(jane)))
+		accessToken(t, all[0].Identity(joe, fresh(joe)))
+		use()
+		time.Sleep(time.Second)
+		if err := all[0].Forget(t.Context(), jane); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			time.Sleep(time.Second)
+			use()
+		}
+		if n := all[1].Stats().Credentials; n != 1 {
+			t.Errorf("the other user's credentials were obtained %d times, want once", n)
+		}
+	})
+}
+
 // A user who signs in again stays signed in everywhere.
 func TestForgottenUserSignsInAgain(t *testing.T) {
 	virtual(t, func(t *testing.T) {

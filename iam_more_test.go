@@ -64,8 +64,8 @@ func TestCloseExchanger(t *testing.T) {
 			if _, err := user.Credentials(awsoidc.Role{ARN: accessRole}).Retrieve(t.Context()); !errors.Is(err, awsoidc.ErrClosed) {
 				t.Errorf("after Close: %v, want ErrClosed", err)
 			}
-			if n := ex.Stats().Identities; n != 0 {
-				t.Errorf("%d identities are held after Close", n)
+			if s := ex.Stats(); s.Identities != 0 || s.Bytes != 0 {
+				t.Errorf("%d identities of %d bytes are held after Close", s.Identities, s.Bytes)
 			}
 		})
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/awsoidc/awsoidc"
 	"github.com/awsoidc/awsoidc/idctest"
+	"github.com/awsoidc/awsoidc/wire"
 )
 
 // Why a source gave no assertion can be told from the error.
@@ -123,6 +124,55 @@ func TestClosedExchangerWithAStore(t *testing.T) {
 		time.Sleep(maxStale)
 		if _, err := user.Token(); !errors.Is(err, awsoidc.ErrClosed) {
 			t.Errorf("%v, want ErrClosed", err)
+		}
+	})
+}
+
+// A refresh token that the service refused is not sent by those who share the
+// store either.
+func TestRefusedRefreshTokenIsNotShared(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		_, all := replicas(t, srv, 2)
+		accessToken(t, all[0].Identity(jane, fresh(jane)))
+		time.Sleep(2 * time.Hour)
+		srv.Inject(idctest.CreateTokenWithIAMRefresh, idctest.Fault{Type: wire.TypeInvalidGrant, Times: idctest.Always})
+		for _, e := range all {
+			if _, err := e.Identity(jane, awsoidc.Assertion{}).Token(); !errors.Is(err, awsoidc.ErrReauthRequired) {
+				t.Errorf("%v, want ErrReauthRequired", err)
+			}
+		}
+		if n := iamRefreshes(srv); n != 1 {
+			t.Errorf("the refresh token was sent %d times, want once", n)
+		}
+	})
+}
+
+// What the service answers is the error, also where there is a store.
+func TestErrorBesideAStore(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		_, all := replicas(t, srv, 1)
+		srv.Inject(idctest.CreateTokenWithIAM, idctest.Fault{Type: wire.TypeAccessDenied})
+		if _, err := all[0].Identity(jane, fresh(jane)).Token(); !errors.Is(err, awsoidc.ErrAccessDenied) {
+			t.Errorf("%v, want ErrAccessDenied", err)
+		}
+	})
+}
+
+func TestEventHasADuration(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		var took time.Duration
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
+			c.Observe = func(_ context.Context, ev awsoidc.Event) { took = ev.Duration }
+		})
+		time.Sleep(time.Minute)
+		srv.Inject(idctest.CreateTokenWithIAM, idctest.Fault{Latency: 3 * time.Second})
+		accessToken(t, ex.Identity(jane, fresh(jane)))
+		if took != 3*time.Second {
+			t.Errorf("an exchange of 3 s took %v", took)
 		}
 	})
 }
