@@ -39,7 +39,7 @@ func (l *latest) replace(next *lease[*session], unsaved, signedIn bool) {
 }
 
 func (l *latest) isSpent(refreshToken wire.Secret) bool {
-	return refreshToken != "" && slices.Contains(l.spent, fingerprint(refreshToken))
+	return slices.Contains(l.spent, fingerprint(refreshToken))
 }
 
 // supersedes reports whether the latest session is to be put in the place of

@@ -162,7 +162,7 @@ func (b *bucket) enter(prefetch bool) *waiter {
 	w := &waiter{since: now}
 	if prefetch {
 		// It leaves half of the bucket to those who wait for what they ask.
-		if free := b.tokens.TokensAt(b.from(now)); len(b.waiting) > 0 || now.Before(b.notBefore) || free < 1 || free < float64(b.burst)/2 {
+		if free := b.tokens.TokensAt(b.from(now)); len(b.waiting) > 0 || free < 1 || free < float64(b.burst)/2 {
 			w.refused, w.at = true, b.from(now).Add(time.Second+rand.N(maxLimitWait))
 			return w
 		}

@@ -22,6 +22,7 @@ func TestMemberNames(t *testing.T) {
 		`{"accessToken":7,"accessToken":"b","expiresIn":60}`:                                                                      {AccessToken: "b", ExpiresIn: time.Minute},
 		`{"\u0061ccessToke\u006E":"\u0061","expires\u0049n":60,"refreshToken":"\/\"\\\u002b"}`:                                    {AccessToken: "a", ExpiresIn: time.Minute, RefreshToken: `/"\+`},
 		`{"accessToken":"a","expiresIn":60,"x":{"accessToken":"b","y":[{"refreshToken":"r"}]},"z":["idToken",{"idToken":"i"}]}`:   {AccessToken: "a", ExpiresIn: time.Minute},
+		`{"x":{"y":"}]","z":["]{\"",{"]":"\\"}]},"accessToken":"a","expiresIn":60}`:                                               {AccessToken: "a", ExpiresIn: time.Minute},
 		`{"x":"\"accessToken\":\"b\\","accessToken":"a}","expiresIn":60,"y":"{[\\\""}`:                                            {AccessToken: "a}", ExpiresIn: time.Minute},
 		" \r\n\t{ \"accessToken\" : \"a\" ,\n\t\"expiresIn\"\r: 60 , \"x\" : [ ] , \"y\" : { } }\n ":                              {AccessToken: "a", ExpiresIn: time.Minute},
 		`{"accessToken":"a","expiresIn":"60"}`:                                                                                    {AccessToken: "a", ExpiresIn: time.Minute},

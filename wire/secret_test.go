@@ -163,6 +163,7 @@ func hostileClients(secrets []wire.Secret) map[string]*wire.Client {
 		"transport":              broken(errors.New("could not send" + all)),
 		"transport, wrapped":     broken(fmt.Errorf("%w: %w", errors.New(all), errors.New("x"+all))),
 		"transport, a URL":       broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset")}),
+		"transport, a URL alone": broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all}),
 		"transport, URL and all": broken(&url.Error{Op: "Post", URL: "https://example.com/?" + all, Err: errors.New("reset" + all)}),
 		"transport, a value":     broken(valueError{all}),
 		"transport, much text":   broken(errors.New(strings.Repeat("x", 5000) + all)),
@@ -206,6 +207,10 @@ func TestShortSecret(t *testing.T) {
 	in.ClientSecret, in.RefreshToken = "token", "invalid_grant"
 	e := asError(t, createToken(in)(t.Context(), answering(400, `{"__type":"ExpiredTokenException","error":"expired_token","error_description":"expired_token invalid_grant"}`)))
 	if e.Type != wire.TypeExpiredToken || e.Code != "expired_token" || e.Description != "expired_[redacted] [redacted]" {
+		t.Errorf("%+v", e)
+	}
+	in.ClientSecret = "Exception"
+	if e := asError(t, createToken(in)(t.Context(), answering(400, `{"__type":"ExpiredTokenException"}`))); e.Type != wire.TypeExpiredToken {
 		t.Errorf("%+v", e)
 	}
 }
