@@ -82,7 +82,8 @@ type process struct {
 func startWorker(t *testing.T, dir, endpoint string, timeout time.Duration) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), workerVariable+"="+dir+"|"+endpoint+"|"+timeout.String(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), workerVariable+"="+dir+"|"+endpoint+"|"+timeout.String(),
+		"GORACE=atexit_sleep_ms=0") // or it waits a second at its end, where it is built with -race
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -40,7 +40,8 @@ func TestMain(m *testing.M) {
 // child is this program in another role, on a folder.
 func child(role, folder string, count int) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childRole+"="+role, childFolder+"="+folder, childCount+"="+strconv.Itoa(count))
+	cmd.Env = append(os.Environ(), childRole+"="+role, childFolder+"="+folder, childCount+"="+strconv.Itoa(count),
+		"GORACE=atexit_sleep_ms=0") // or it waits a second at its end, where it is built with -race
 	return cmd
 }
 

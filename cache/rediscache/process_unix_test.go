@@ -238,7 +238,8 @@ func (f *fleet) startWorker(s spec) *process {
 	text, err := json.Marshal(s)
 	check(f.t, err)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), workerVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), workerVariable+"="+string(text),
+		"GORACE=atexit_sleep_ms=0") // or it waits a second at its end, where it is built with -race
 	cmd.Stderr = io.Discard // the client reports every failed connection there
 	in, err := cmd.StdinPipe()
 	check(f.t, err)
