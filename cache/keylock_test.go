@@ -3,6 +3,8 @@ package cache_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strconv"
 	"testing"
 	"testing/synctest"
 
@@ -47,5 +49,38 @@ func TestLRUExclusionAmongThree(t *testing.T) {
 		check(t, <-secondDone)
 		close(third)
 		check(t, <-thirdDone)
+	})
+}
+
+// A lock takes memory for as long as somebody holds it or waits for it.
+func TestLRUExclusionLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLRU(t, 8, 1<<20)
+		heap := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		const keys = 10_000
+		before := heap()
+		for n := range keys {
+			key := strconv.Itoa(n)
+			check(t, l.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) {
+				ctx, cancel := context.WithCancel(t.Context())
+				gaveUp := make(chan error)
+				go func() { gaveUp <- l.Update(ctx, key, notCalled(t)) }()
+				synctest.Wait()
+				cancel()
+				if err := <-gaveUp; !errors.Is(err, cache.ErrLockTimeout) {
+					t.Errorf("%v, want ErrLockTimeout", err)
+				}
+				return []byte(`{}`), nil
+			}))
+		}
+		if grown := heap() - before; grown > keys*50 {
+			t.Errorf("%d bytes are left of %d keys", grown, keys)
+		}
+		runtime.KeepAlive(l)
 	})
 }
