@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/awsoidc/awsoidc"
@@ -151,6 +154,91 @@ func TestTextOfANote(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A note about another session's refresh token, such as one that was signed out,
+// means nothing.
+func TestNoteOfAnotherSession(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		dir, _ := expired(t, srv)
+		srv.Inject(idctest.CreateTokenRefresh, idctest.Fault{Type: wire.TypeInvalidGrant})
+		if _, err := newSource(t, srv, withStore(dir)).Token(); !errors.Is(err, awsoidc.ErrLoginRequired) {
+			t.Errorf("%v, want ErrLoginRequired", err)
+		}
+		record, err := json.Marshal(srv.Issue("sso:account:access"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dir.Update(t.Context(), "corp", func(context.Context, []byte) ([]byte, error) { return record, nil }); err != nil {
+			t.Fatal(err)
+		}
+		src := newSource(t, srv, withStore(dir))
+		src.Invalidate(bearer(t, src))
+		bearer(t, src)
+		if n := refreshes(srv); n != 2 {
+			t.Errorf("%d requests, want 2", n)
+		}
+	})
+}
+
+// A session that was saved does not take the place of a record that is corrupt:
+// somebody may have a newer one.
+func TestSavedSessionAndACorruptRecord(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		dir, src := inFolder(t, srv)
+		bearer(t, src)
+		time.Sleep(2 * time.Hour)
+		if err := os.WriteFile(dir.Filename("corp"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := src.Token(); !errors.Is(err, awsoidc.ErrLoginRequired) || refreshes(srv) != 0 {
+			t.Errorf("%v, want ErrLoginRequired; %d requests", err, refreshes(srv))
+		}
+	})
+}
+
+// A store that takes no session is not tried each time the token is used.
+func TestUnsavedSessionIsSavedNowAndThen(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		store := &hooked{Store: newLRU(t)}
+		src := signedIn(t, srv, withStore(store))
+		tries := 0
+		store.change = func(key string, v []byte, err error) ([]byte, error) {
+			tries++
+			return refuseSession(key, v, err)
+		}
+		time.Sleep(50 * time.Minute)
+		bearer(t, src)
+		for range 300 {
+			time.Sleep(time.Second)
+			bearer(t, src)
+		}
+		if tries < 5 || tries > 30 { // every 30 s, or a little more often
+			t.Errorf("tried %d times in five minutes", tries)
+		}
+	})
+}
+
+// Who has no time does not begin anything.
+func TestTokenWithAnEndedContext(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		dir, _ := expired(t, srv)
+		cause := errors.New("the request was given up")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		src := newSource(t, srv, withStore(dir))
+		if _, err := src.TokenContext(ctx); !errors.Is(err, cause) {
+			t.Errorf("%v, want the context's cause", err)
+		}
+		synctest.Wait()
+		if n := refreshes(srv); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
 }
 
 // That a session is not saved is logged once, and again after one was.

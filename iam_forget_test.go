@@ -144,6 +144,30 @@ func TestRecordOfTheForgotten(t *testing.T) {
 	}
 }
 
+// Who was forgotten before, or among too many to list, and is just signing in
+// again, does.
+func TestForgetSparesASignIn(t *testing.T) {
+	for _, log := range []string{`{"key":%q,"id":"x","n":1,"last":[%s]}`, `{"key":%q,"id":"x","n":2,"last":[]}`} {
+		virtual(t, func(t *testing.T) {
+			srv := idctest.New()
+			store := &forgetLog{Store: newLRU(t)}
+			ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Store = store })
+			joe := awsoidc.Subject{Issuer: issuer, ID: "joe"}
+			accessToken(t, ex.Identity(joe, fresh(joe)))
+			srv.Inject(idctest.CreateTokenWithIAM, idctest.Fault{Latency: 7 * time.Second})
+			store.log.Store(log)
+			go func() {
+				time.Sleep(6 * time.Second)
+				ex.Identity(joe, fresh(joe)).Token() // looks whom others have forgotten
+			}()
+			accessToken(t, ex.Identity(jane, fresh(jane)))
+			if n := exchanges(srv); n < 2 || n > 3 {
+				t.Errorf("%d exchanges", n)
+			}
+		})
+	}
+}
+
 // forgetLog is a store with a record of forgotten users in the format log, for its
 // key and an entry of jane, who was forgotten after all that was issued.
 type forgetLog struct {

@@ -149,6 +149,21 @@ func TestRefusedRefreshTokenIsNotShared(t *testing.T) {
 	})
 }
 
+// A session that ended and an assertion of somebody else's: the latter is told.
+func TestMismatchAfterARefusedRefresh(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		ex := newExchanger(t, srv)
+		accessToken(t, ex.Identity(jane, fresh(jane)))
+		time.Sleep(2 * time.Hour)
+		srv.Inject(idctest.CreateTokenWithIAMRefresh, idctest.Fault{Type: wire.TypeInvalidGrant})
+		if _, err := ex.Identity(jane, fresh(awsoidc.Subject{Issuer: issuer, ID: "joe"})).Token(); !errors.Is(err, awsoidc.ErrSubjectMismatch) {
+			t.Errorf("%v, want ErrSubjectMismatch", err)
+		}
+	})
+}
+
 // What the service answers is the error, also where there is a store.
 func TestErrorBesideAStore(t *testing.T) {
 	virtual(t, func(t *testing.T) {
