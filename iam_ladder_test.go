@@ -202,6 +202,8 @@ func TestAssertionsOfOthersAreRefused(t *testing.T) {
 			"tenant of a number": {tenant, awsoidc.JWT(assertionOf(jane, map[string]any{"tid": 7})), awsoidc.ErrSubjectMismatch},
 			"audience":           {jane, awsoidc.JWT(assertionOf(jane, map[string]any{"aud": []string{"a", "b"}})), awsoidc.ErrReauthRequired},
 			"no audience":        {jane, awsoidc.JWT(assertionOf(jane, map[string]any{"aud": nil})), awsoidc.ErrConfig},
+			"audience, a number": {jane, awsoidc.JWT(assertionOf(jane, map[string]any{"aud": 7})), awsoidc.ErrReauthRequired},
+			"audience, numbers":  {jane, awsoidc.JWT(assertionOf(jane, map[string]any{"aud": []int{7}})), awsoidc.ErrReauthRequired},
 			"sub twice":          {jane, awsoidc.JWT(assertionOf(jane, map[string]any{"Sub": "joe"})), awsoidc.ErrReauthRequired},
 			"jti twice":          {jane, awsoidc.JWT(assertionOf(jane, map[string]any{"JTI": ""})), awsoidc.ErrReauthRequired},
 			"jti of a number":    {jane, awsoidc.JWT(assertionOf(jane, map[string]any{"jti": 7})), awsoidc.ErrReauthRequired},

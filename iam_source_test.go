@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -160,6 +161,61 @@ func TestMismatchAfterARefusedRefresh(t *testing.T) {
 		srv.Inject(idctest.CreateTokenWithIAMRefresh, idctest.Fault{Type: wire.TypeInvalidGrant})
 		if _, err := ex.Identity(jane, fresh(awsoidc.Subject{Issuer: issuer, ID: "joe"})).Token(); !errors.Is(err, awsoidc.ErrSubjectMismatch) {
 			t.Errorf("%v, want ErrSubjectMismatch", err)
+		}
+	})
+}
+
+// What the service certainly did not look at can be sent again.
+func TestUnspentAssertion(t *testing.T) {
+	for name, fault := range map[string]idctest.Fault{
+		"region":      {Type: wire.TypeInvalidRequestRegion, Region: "eu-west-1", Endpoint: "https://oidc.eu-west-1.evil.example"},
+		"forbidden":   {Type: wire.TypeAccessDenied, Status: 403},
+		"unsigned":    {Type: wire.TypeAccessDenied, Status: 401},
+		"throttle":    {Type: wire.TypeSlowDown, Times: 3},
+		"no one home": {Dial: true, Times: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				srv := idctest.New()
+				_, all := replicas(t, srv, 1)
+				srv.Inject(idctest.CreateTokenWithIAM, fault)
+				user := all[0].Identity(jane, fresh(jane))
+				if _, err := user.Token(); err == nil || errors.Is(err, awsoidc.ErrReauthRequired) {
+					t.Errorf("%v, want one for which another assertion is no help", err)
+				}
+				time.Sleep(time.Minute)
+				accessToken(t, user)
+			})
+		})
+	}
+}
+
+// What a refresh does not bring is kept.
+func TestIdentityContextIsKept(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens, srv.RotateRefreshTokens = true, false
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) {
+			c.AWS.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				resp, err := srv.Transport().RoundTrip(r)
+				if err == nil && strings.HasSuffix(r.URL.Path, "/token") && iamRefreshes(srv) > 0 {
+					for _, member := range []string{"awsAdditionalDetails", "idToken", "refreshToken"} {
+						edit(resp, member, nil)
+					}
+				}
+				return resp, err
+			})}
+		})
+		user := ex.Identity(jane, fresh(jane))
+		accessToken(t, user)
+		time.Sleep(56 * time.Minute)
+		accessToken(t, user)
+		synctest.Wait()
+		callerOf(t, srv, user.Credentials(awsoidc.Role{ARN: accessRole}))
+		time.Sleep(2 * time.Hour)
+		accessToken(t, user)
+		if iamRefreshes(srv) != 2 || exchanges(srv) != 1 {
+			t.Errorf("%d refreshes and %d exchanges, want 2 and 1", iamRefreshes(srv), exchanges(srv))
 		}
 	})
 }

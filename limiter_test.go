@@ -346,6 +346,33 @@ func (r *refusal) Wait(_ context.Context, b awsoidc.Budget, prefetch bool) error
 
 func (r *refusal) Throttled(awsoidc.Budget, time.Duration) {}
 
+// Each request counts towards its own budget.
+func TestBudgets(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		srv := idctest.New()
+		srv.JWTBearerRefreshTokens = true
+		asked := &asking{}
+		ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.Limiter = asked })
+		user := ex.Identity(jane, fresh(jane))
+		callerOf(t, srv, user.Credentials(awsoidc.Role{ARN: accessRole}))
+		time.Sleep(2 * time.Hour)
+		accessToken(t, user)
+		want := []awsoidc.Budget{awsoidc.BudgetExchange, awsoidc.BudgetSTS, awsoidc.BudgetRefresh}
+		if !slices.Equal(asked.budgets, want) {
+			t.Errorf("asked for %v, want %v", asked.budgets, want)
+		}
+	})
+}
+
+type asking struct{ budgets []awsoidc.Budget }
+
+func (a *asking) Wait(_ context.Context, b awsoidc.Budget, _ bool) error {
+	a.budgets = append(a.budgets, b)
+	return nil
+}
+
+func (*asking) Throttled(awsoidc.Budget, time.Duration) {}
+
 // The service's and STS's throttles reach the limiter.
 func TestThrottlesReachTheLimiter(t *testing.T) {
 	virtual(t, func(t *testing.T) {
