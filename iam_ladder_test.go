@@ -80,6 +80,7 @@ func TestExchangeErrors(t *testing.T) {
 		{"429", idctest.Fault{Status: 429, Header: http.Header{"Retry-After": {"2"}}}, awsoidc.ErrThrottled, 3, 3, true},
 		{"expired token", idctest.Fault{Type: wire.TypeExpiredToken}, nil, 1, 1, true},
 		{"500", idctest.Fault{Type: wire.TypeInternalServer}, awsoidc.ErrReauthRequired, 1, 3, true},
+		{"403 of a proxy", idctest.Fault{Status: 403}, awsoidc.ErrAccessDenied, 1, 1, true},
 		{"503 of a proxy", idctest.Fault{Status: 503}, awsoidc.ErrReauthRequired, 1, 3, true},
 		{"reset before", idctest.Fault{ResetBefore: true}, awsoidc.ErrReauthRequired, 1, 3, true},
 		{"reset after", idctest.Fault{ResetAfter: true}, awsoidc.ErrReauthRequired, 1, 3, true},
