@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,9 +206,9 @@ func TestUnsavedSessionIsSavedNowAndThen(t *testing.T) {
 		srv := idctest.New()
 		store := &hooked{Store: newLRU(t)}
 		src := signedIn(t, srv, withStore(store))
-		tries := 0
+		var tries atomic.Int32
 		store.change = func(key string, v []byte, err error) ([]byte, error) {
-			tries++
+			tries.Add(1)
 			return refuseSession(key, v, err)
 		}
 		time.Sleep(50 * time.Minute)
@@ -216,8 +217,8 @@ func TestUnsavedSessionIsSavedNowAndThen(t *testing.T) {
 			time.Sleep(time.Second)
 			bearer(t, src)
 		}
-		if tries < 5 || tries > 30 { // every 30 s, or a little more often
-			t.Errorf("tried %d times in five minutes", tries)
+		if n := tries.Load(); n < 5 || n > 30 { // every 30 s, or a little more often
+			t.Errorf("tried %d times in five minutes", n)
 		}
 	})
 }
@@ -245,19 +246,26 @@ func TestTokenWithAnEndedContext(t *testing.T) {
 func TestUnsavedSessionIsLoggedOnce(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		store := &hooked{Store: newLRU(t)}
+		var refuse atomic.Bool
+		store := &hooked{Store: newLRU(t), change: func(key string, v []byte, err error) ([]byte, error) {
+			if refuse.Load() {
+				return refuseSession(key, v, err)
+			}
+			return v, err
+		}}
 		var log bytes.Buffer
 		src := signedIn(t, srv, withStore(store), func(c *awsoidc.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		for want := 1; want <= 2; want++ {
-			store.change = refuseSession
+			refuse.Store(true)
 			for range 90 {
 				time.Sleep(time.Minute)
 				bearer(t, src)
 			}
+			synctest.Wait()
 			if n := strings.Count(log.String(), "refreshed but not saved"); n != want {
 				t.Errorf("logged %d times, want %d:\n%s", n, want, log.String())
 			}
-			store.change = nil
+			refuse.Store(false)
 			for range 90 {
 				time.Sleep(time.Minute)
 				bearer(t, src)
