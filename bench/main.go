@@ -29,7 +29,7 @@ import (
 
 // A suite is a benchmark, and how it is run.
 type suite struct {
-	name   string
+	name   string // with the parameters, where not for all
 	procs  string // values of GOMAXPROCS
 	time   string // for each contestant: a duration, or a number of operations such as "50x"
 	turns  int    // how often in a round, of which the best counts; 0: once
@@ -42,7 +42,8 @@ var suites = []suite{
 	{name: "HotToken", procs: "1,2", time: "60ms", turns: 5},
 	{name: "Goroutines", procs: "2", time: "60ms", turns: 5},
 	{name: "RoundTripper", procs: "1,2", time: "60ms", turns: 5},
-	{name: "Identities", procs: "1,2", time: "60ms", turns: 5},
+	{name: "Identities/n=(1000|10000|100000)", procs: "1,2", time: "60ms", turns: 5},
+	{name: "Identities/n=1000000", procs: "1,2", time: "60ms"}, // it takes long to have so many
 	{name: "Resident", procs: "1,2", time: "60ms", turns: 5},
 	{name: "IdentityCredentials", procs: "2", time: "1x", rounds: 3},
 	{name: "CreateToken", procs: "1,2", time: "60ms", turns: 5},
