@@ -1,7 +1,7 @@
 // Bench measures this library beside others that do the same, and prints a
 // scoreboard in Markdown. It is run from its own folder:
 //
-//	go -C bench run .          # all, eight rounds: about half an hour
+//	go -C bench run .          # all, eight rounds: about an hour
 //	go -C bench run . -short   # whether all of it still works
 //
 // The benchmarks are those of this folder's tests; README.md says what each
