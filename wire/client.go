@@ -138,13 +138,19 @@ func (c *Client) do(ctx context.Context, cl *call, in any, out answer) (Metadata
 	if err != nil {
 		return Metadata{}, cl.refuse(errors.New("the input can't be written as JSON"))
 	}
-	began := time.Now()
+	logged := c.Logger != nil && c.Logger.Enabled(ctx, slog.LevelDebug)
+	var began time.Time
+	if logged {
+		began = time.Now()
+	}
 	r, err := c.exchange(ctx, cl, u, header, body)
 	if err == nil {
 		err = cl.read(&r, out)
 	}
 	meta := cl.metadata(&r)
-	c.log(ctx, cl, r.status, meta.RequestID, time.Since(began), err)
+	if logged {
+		c.log(ctx, cl, r.status, meta.RequestID, time.Since(began), err)
+	}
 	if err != nil {
 		return Metadata{}, err
 	}
@@ -168,9 +174,6 @@ func (cl *call) read(r *reply, out answer) error {
 
 // log reports a request to the Logger. status is 0 where no answer came.
 func (c *Client) log(ctx context.Context, cl *call, status int, requestID string, took time.Duration, err error) {
-	if c.Logger == nil || !c.Logger.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
 	attrs := []slog.Attr{
 		slog.String("operation", cl.operation),
 		slog.String("method", http.MethodPost),
