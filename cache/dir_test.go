@@ -334,7 +334,7 @@ func TestDirBesideAToolThatWritesInPlace(t *testing.T) {
 			file.Close()
 		}
 	}()
-	for range 300 {
+	for range 100 {
 		record, err := d.Get(t.Context(), "key")
 		if errors.Is(err, cache.ErrMiss) {
 			continue // the writer was not given the processor for 200 ms
