@@ -85,6 +85,7 @@ func refuseSession(key string, v []byte, err error) ([]byte, error) {
 }
 
 func TestUnsafeRecordIsNotSilent(t *testing.T) {
+	t.Parallel()
 	srv := idctest.New()
 	dir := putIssued(t, srv, t.TempDir())
 	os.Chmod(dir.Filename("corp"), 0o664)

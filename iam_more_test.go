@@ -299,6 +299,7 @@ func TestIdentityCredentialsInACredentialsCache(t *testing.T) {
 // Many users at once, each with more callers than entries: nobody gets
 // another's. Run it with -race.
 func TestManyUsersAtOnce(t *testing.T) {
+	t.Parallel()
 	srv := idctest.New()
 	srv.JWTBearerRefreshTokens = true
 	ex := newExchanger(t, srv, func(c *awsoidc.ExchangerConfig) { c.MaxIdentities = 5 })

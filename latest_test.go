@@ -313,6 +313,7 @@ func TestLateSettleDoesNotUndoLogin(t *testing.T) {
 
 // 8
 func TestRepairedFileIsUsedAgain(t *testing.T) {
+	t.Parallel()
 	srv := idctest.New()
 	dir := putIssued(t, srv, t.TempDir())
 	now := time.Now()

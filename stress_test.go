@@ -70,6 +70,7 @@ func inPlace(t *testing.T, file string, stale bool) (stop func()) {
 // TestBesideAToolThatWritesInPlace refreshes while another tool rewrites the
 // record: with what it read before, even with a session that is spent.
 func TestBesideAToolThatWritesInPlace(t *testing.T) {
+	t.Parallel()
 	for _, stale := range []bool{false, true} {
 		var wall skew
 		srv := idctest.New()

@@ -120,6 +120,7 @@ func (p browserPanel) Prompt(_ context.Context, v awsoidc.Verification) (func(er
 
 // TestOneAnswerInTheBrowserForAll is in real time, with a real listener.
 func TestOneAnswerInTheBrowserForAll(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]error{"approved": nil, "denied": awsoidc.ErrAccessDenied} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

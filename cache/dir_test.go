@@ -332,9 +332,10 @@ func TestDirBesideAToolThatWritesInPlace(t *testing.T) {
 			runtime.Gosched()
 			file.WriteString(whole[len(whole)/2:])
 			file.Close()
+			time.Sleep(100 * time.Microsecond) // about as long as it is torn
 		}
 	}()
-	for range 100 {
+	for range 300 {
 		record, err := d.Get(t.Context(), "key")
 		if errors.Is(err, cache.ErrMiss) {
 			continue // the writer was not given the processor for 200 ms
