@@ -68,7 +68,9 @@ func TestADay(t *testing.T) {
 					if p.longest > 12*time.Second {
 						t.Errorf("%s: a call waited %v", p.name, p.longest)
 					}
-					if tokens && p.name != "store lost" && p.throttled > 0 {
+					// Those who come for the first time cost an exchange each, as
+					// many as there are by chance: one in 10,000 may be too many.
+					if most := p.calls / 10_000; tokens && (p.name == "store kept" && p.throttled > 0 || p.name != "store lost" && p.throttled > most) {
 						t.Errorf("%s: %d calls were throttled", p.name, p.throttled)
 					}
 				}
