@@ -84,6 +84,17 @@ func refuseSession(key string, v []byte, err error) ([]byte, error) {
 	return v, err
 }
 
+// refusingSessions returns a store that refuses sessions while the flag is set.
+func refusingSessions(t *testing.T) (*hooked, *atomic.Bool) {
+	refuse := new(atomic.Bool)
+	return &hooked{Store: newLRU(t), change: func(key string, v []byte, err error) ([]byte, error) {
+		if refuse.Load() {
+			return refuseSession(key, v, err)
+		}
+		return v, err
+	}}, refuse
+}
+
 func TestUnsafeRecordIsNotSilent(t *testing.T) {
 	t.Parallel()
 	srv := idctest.New()

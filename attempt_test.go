@@ -246,13 +246,7 @@ func TestTokenWithAnEndedContext(t *testing.T) {
 func TestUnsavedSessionIsLoggedOnce(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		var refuse atomic.Bool
-		store := &hooked{Store: newLRU(t), change: func(key string, v []byte, err error) ([]byte, error) {
-			if refuse.Load() {
-				return refuseSession(key, v, err)
-			}
-			return v, err
-		}}
+		store, refuse := refusingSessions(t)
 		var log bytes.Buffer
 		src := signedIn(t, srv, withStore(store), func(c *awsoidc.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		for want := 1; want <= 2; want++ {

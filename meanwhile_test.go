@@ -138,13 +138,7 @@ func TestReadErrorIsNotASignOut(t *testing.T) {
 func TestUnsavedSignInIsNotUndoneByOwnRefresh(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		srv := idctest.New()
-		var refuse atomic.Bool
-		store := &hooked{Store: newLRU(t), change: func(key string, v []byte, err error) ([]byte, error) {
-			if refuse.Load() {
-				return refuseSession(key, v, err)
-			}
-			return v, err
-		}}
+		store, refuse := refusingSessions(t)
 		src := signedIn(t, srv, withStore(store)) // Alice
 		time.Sleep(45 * time.Minute)
 		srv.Inject(idctest.CreateTokenDeviceCode, idctest.Fault{LatencyAfter: 5 * time.Second})
